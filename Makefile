@@ -1,0 +1,53 @@
+# Two commands: `make demo` (installs what anmok needs, no torch) and `make test` (also the references).
+# On Windows, use the commands shown under "Without make" in CONTRIBUTING.md.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PICTURES ?=
+LABELS ?=
+export PIP_CONSTRAINT := $(CURDIR)/requirements.lock
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test check bench torture lock clean
+
+demo: .venv/installed
+	$(BIN)/anmok demo $(if $(PICTURES),"$(PICTURES)") $(if $(LABELS),--labels "$(LABELS)") --output demo-report
+
+test: .venv/tested
+	$(BIN)/python -m pytest
+
+# Style, types and the floors of the house.
+check: .venv/tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Speed beside transformers and open_clip on the same weights; writes docs/benchmarks.md's tables to the terminal.
+bench: .venv/tested
+	$(BIN)/python benchmarks/encode.py
+	$(BIN)/python benchmarks/first_answer.py
+
+# Hundreds of kills and cuts where `make test` does a few.
+torture: .venv/tested
+	ANMOK_TORTURE=300 $(BIN)/python -m pytest tests/store tests/collections
+
+# New exact versions of everything (needs uv: pip install uv).
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-emit-index-url \
+	  --no-header --emit-build-options pyproject.toml requirements.in --output-file requirements.lock
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("anmok needs Python 3.11 or newer, this is %d.%d: make PYTHON=python3.12 …" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python pyproject.toml requirements.lock
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/tested: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf .venv demo-report

@@ -1,0 +1,52 @@
+"""Fair timings: candidates take turns, so that a noisy machine disturbs all of them alike."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+__all__ = ["Timing", "machine", "ratios", "take_turns"]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of every round."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    def __str__(self) -> str:
+        return f"{1000 * self.median:9.1f} ms ({1000 * min(self.seconds):.1f}–{1000 * max(self.seconds):.1f})"
+
+
+def take_turns(candidates: Mapping[str, Callable[[], object]], *, rounds: int, warmup: int = 1) -> dict[str, Timing]:
+    """Run the candidates A B C A B C …, `rounds` counted times each after `warmup` that are not."""
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for turn in range(warmup + rounds):
+        for name, run in candidates.items():
+            start = time.perf_counter()
+            run()
+            if turn >= warmup:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: Timing(tuple(values)) for name, values in seconds.items()}
+
+
+def ratios(ours: Timing, theirs: Timing) -> tuple[float, float, float]:
+    """How many times faster we are, pair by pair: median, lowest, highest."""
+    pairs = [theirs / mine for mine, theirs in zip(ours.seconds, theirs.seconds, strict=True)]
+    return statistics.median(pairs), min(pairs), max(pairs)
+
+
+def machine() -> str:
+    """Processor, cores and instruction sets, to stand beside every figure."""
+    from anmok.doctor import examine_machine
+
+    return next(finding.detail for finding in examine_machine() if finding.name == "processor") + (
+        f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    )

@@ -1,0 +1,256 @@
+"""Train anmok-mini."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from anmok.models.modules import DualEncoder
+from anmok.models.spec import DualSpec, ResNetSpec, TextSpec
+from anmok.train.export import MEAN, STD, save_open_clip, train_tokenizer
+from anmok.train.pairs import Pairs, drawn_pairs, pack, read_pairs
+
+IMAGE = ResNetSpec(image_size=96, width=24, layers=(2, 2, 4, 2), heads=12)
+CONTEXT, VOCABULARY, DIMENSION = 32, 8192, 256
+WEIGHTS = {  # share of each source in a batch
+    "grocery": 17, "clothing": 14, "trashnet": 8, "fashion_mnist": 6, "emoji": 18, "openstax": 14, "storybook": 6,
+    "flags": 1.5, "recipes": 1, "digits": 7, "scenes": 4.5, "words": 3,
+}  # fmt: skip
+MIRRORED = {"grocery", "clothing", "trashnet", "fashion_mnist", "emoji", "openstax", "storybook", "recipes"}
+ZOOM = {"digits": (0.88, 1.04), "scenes": (0.92, 1.08), "words": (0.95, 1.1), "flags": (0.8, 1.05), "emoji": (0.75, 1.15),
+        "fashion_mnist": (0.8, 1.1)}  # fmt: skip
+TURN = {"trashnet": 25.0, "grocery": 12.0, "clothing": 12.0, "emoji": 10.0}  # degrees
+TEXT = {"width": 256, "layers": 3, "heads": 4, "mlp_width": 1024}
+
+
+def main() -> None:
+    arguments = parse()
+    torch.manual_seed(arguments.seed)
+    torch.set_num_threads(arguments.threads)
+    work = arguments.work
+    if not (work / "pairs.json").exists():
+        prepare(arguments)
+    pairs = Pairs(work, WEIGHTS)
+    tokenizer = train_tokenizer(pairs.texts(), work, vocabulary=VOCABULARY, context_length=CONTEXT)
+    spec = spec_for(tokenizer, arguments.loss)
+    train(arguments, pairs, tokenizer, spec)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder with train/*.tar (WebDataset)")
+    parser.add_argument("--font", type=Path, help="a font with Hangul, for drawn Korean words")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the finished checkpoint")
+    parser.add_argument("--work", type=Path, default=Path("anmok-mini-work"), help="packed pictures and the state")
+    parser.add_argument("--minutes", type=float, default=70, help="training time; the schedule follows it")
+    parser.add_argument("--small", type=float, default=0.45, help="share of the time at 64 instead of 96 pixels")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate")
+    parser.add_argument("--decay", type=float, default=0.1, help="weight decay")
+    parser.add_argument("--loss", choices=["softmax", "sigmoid"], default="softmax")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def prepare(arguments: argparse.Namespace) -> None:
+    """Decode, draw and pack all pictures; takes about a minute."""
+    found = list(read_pairs(arguments.data / "train"))
+    short = dict.fromkeys(
+        (pair.english[0], pair.korean[0])
+        for pair, _ in found
+        if pair.source == "emoji" and len(pair.english[0]) <= 12 and pair.korean and len(pair.korean[0]) <= 6
+    )
+    drawn = drawn_pairs(
+        arguments.seed, digits=8000, scenes=6000, words=list(short)[:500], copies=3, font=arguments.font
+    )
+    pack((row for rows in (found, drawn) for row in rows), arguments.work)
+
+
+def spec_for(tokenizer, score: str) -> DualSpec:
+    size = tokenizer.get_vocab_size()
+    text = TextSpec(
+        vocabulary=size, context_length=CONTEXT, **TEXT, activation="gelu", causal=True, pool="eos", norm_eps=1e-5,
+        projection_bias=False, eos_token=size - 1, pad_token=0,
+    )  # fmt: skip
+    return DualSpec(IMAGE, text, DIMENSION, score)
+
+
+# --- pictures and texts of one step -----------------------------------------------------------
+
+
+def augment(pairs: Pairs, indices: np.ndarray, rng: np.random.Generator, side: int) -> torch.Tensor:
+    """Pictures turned, zoomed, shifted, mirrored and tinted; float32 [n, 3, side, side], normalized."""
+    n = len(indices)
+    sources = [pairs.pairs[index].source for index in indices]
+    low, high = np.array([ZOOM.get(source, (0.65, 1.0)) for source in sources]).T
+    zoom = low + (high - low) * rng.random(n)
+    stretch = np.exp(rng.normal(0, 0.08, n))
+    angle = np.radians([TURN.get(source, 5.0) for source in sources]) * rng.uniform(-1, 1, n)
+    mirror = np.where(np.array([source in MIRRORED for source in sources]) & (rng.random(n) < 0.5), -1.0, 1.0)
+    wide, tall = zoom * stretch, zoom / stretch
+    theta = np.zeros((n, 2, 3))
+    theta[:, 0, 0], theta[:, 0, 1] = np.cos(angle) * wide * mirror, -np.sin(angle) * wide
+    theta[:, 1, 0], theta[:, 1, 1] = np.sin(angle) * tall * mirror, np.cos(angle) * tall
+    for axis, size in enumerate((wide, tall)):
+        theta[:, axis, 2] = rng.uniform(-1, 1, n) * np.abs(1 - size)
+    pixels = torch.from_numpy(pairs.pictures[indices]).permute(0, 3, 1, 2).float()
+    grid = F.affine_grid(torch.from_numpy(theta).float(), [n, 3, side, side], align_corners=False)
+    pixels = F.grid_sample(pixels, grid, padding_mode="border", align_corners=False) / 255
+    gain = torch.from_numpy(np.exp(rng.normal(0, 0.12, (n, 1, 1, 1)) + rng.normal(0, 0.05, (n, 3, 1, 1)))).float()
+    shift = torch.from_numpy(rng.normal(0, 0.06, (n, 1, 1, 1))).float()
+    middle = pixels.mean(dim=(1, 2, 3), keepdim=True)
+    pixels = ((pixels - middle) * gain + middle + shift).clamp(0, 1)
+    return normalize(pixels)
+
+
+def normalize(pixels: torch.Tensor) -> torch.Tensor:
+    pixels = (pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    return pixels.to(memory_format=torch.channels_last)
+
+
+def plain(pairs: Pairs, indices: np.ndarray, side: int = 96) -> torch.Tensor:
+    """Pictures as the finished model sees them."""
+    pixels = torch.from_numpy(pairs.pictures[np.asarray(indices)]).permute(0, 3, 1, 2).float()
+    pixels = F.interpolate(pixels, (side, side), mode="bicubic", antialias=True).clamp(0, 255) / 255
+    return normalize(pixels)
+
+
+def encode_pictures(model: DualEncoder, pixels: torch.Tensor) -> torch.Tensor:
+    """Unit vectors; for pictures smaller than the model's the position embedding is resized."""
+    tower, cells = model.image, pixels.shape[-1] // 32
+    if cells == IMAGE.grid:
+        return F.normalize(tower(pixels).float(), dim=-1)
+    x = tower.stem(pixels)
+    for stage in tower.stages:
+        for block in stage:
+            x = block(x)
+    mean, grid = tower.pool.position_embedding[:1], tower.pool.position_embedding[1:]
+    grid = grid.T.reshape(1, -1, IMAGE.grid, IMAGE.grid)
+    grid = F.interpolate(grid, (cells, cells), mode="bilinear", align_corners=False, antialias=True)
+    position = torch.cat([mean, grid.flatten(2)[0].T])
+    x = torch.func.functional_call(tower.pool, {"position_embedding": position}, (x,))
+    return F.normalize(x.float(), dim=-1)
+
+
+def encode_texts(model: DualEncoder, tokenizer, texts: list[str]) -> torch.Tensor:
+    """Unit vectors; short and long texts apart, so that short ones are not padded to long ones."""
+    ids = [encoding.ids[: CONTEXT - 1] + encoding.ids[-1:] if len(encoding.ids) > CONTEXT else encoding.ids
+           for encoding in tokenizer.encode_batch(texts)]  # fmt: skip
+    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+    vectors = []
+    for part in np.array_split(order, max(1, min(4, len(order) // 32))):
+        table = torch.zeros(len(part), max(len(ids[i]) for i in part), dtype=torch.long)
+        for row, i in enumerate(part):
+            table[row, : len(ids[i])] = torch.tensor(ids[i])
+        vectors.append(model.encode_text(table).float())
+    back = torch.from_numpy(np.argsort(order))
+    return F.normalize(torch.cat(vectors)[back], dim=-1)
+
+
+# --- loss and loop ---------------------------------------------------------------------------
+
+
+def loss_of(model: DualEncoder, pictures: torch.Tensor, texts: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """CLIP's softmax both ways with equal shares to all true pairs, or SigLIP's sigmoid per pair."""
+    logits = pictures @ texts.T * model.logit_scale.clamp(max=math.log(100)).exp()
+    if model.spec.logit_bias:
+        sign = truth * 2.0 - 1.0
+        return -F.logsigmoid(sign * (logits + model.logit_bias)).sum() / len(pictures)
+    rows = -(F.log_softmax(logits, dim=1) * truth).sum(1) / truth.sum(1)
+    columns = -(F.log_softmax(logits, dim=0) * truth).sum(0) / truth.sum(0)
+    return (rows.mean() + columns.mean()) / 2
+
+
+def train(arguments: argparse.Namespace, pairs: Pairs, tokenizer, spec: DualSpec) -> None:
+    model = DualEncoder(spec).to(memory_format=torch.channels_last)
+    average = copy.deepcopy(model).eval()  # exponential moving average of the weights: what is shipped
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    others = [p for p in model.parameters() if p.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": arguments.decay}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=arguments.rate, betas=(0.9, 0.98), foreach=True)
+    state = {"step": 0, "samples": 0, "seconds": 0.0}
+    saved = arguments.work / f"state-{arguments.loss}.pt"
+    if saved.exists():
+        old = torch.load(saved, weights_only=True)
+        model.load_state_dict(old["model"])
+        average.load_state_dict(old["average"])
+        optimizer.load_state_dict(old["optimizer"])
+        state = old["state"]
+    rng = np.random.default_rng((arguments.seed, state["step"]))
+    losses: list[float] = []
+    reported = state["seconds"]
+    while (progress := state["seconds"] / (arguments.minutes * 60)) < 1:
+        started = time.monotonic()
+        rate = arguments.rate * min(1, (state["step"] + 1) / 200) * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        side = 64 if progress < arguments.small else 96
+        losses.append(step(arguments, model, pairs, tokenizer, optimizer, rng, side))
+        state["step"] += 1
+        follow(average, model, min(0.998, (1 + state["step"]) / (20 + state["step"])))
+        state["samples"] += arguments.batch
+        state["seconds"] += time.monotonic() - started
+        if state["seconds"] - reported > 120:
+            reported = state["seconds"]
+            report(state, losses, average, pairs, tokenizer, rate, side)
+            losses = []
+            keep = {"model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
+            torch.save({**keep, "state": state}, saved.with_suffix(".new"))
+            saved.with_suffix(".new").replace(saved)
+    report(state, losses, average, pairs, tokenizer, 0.0, 96)
+    save_open_clip(average, tokenizer, arguments.output)
+
+
+def step(arguments, model, pairs: Pairs, tokenizer, optimizer, rng: np.random.Generator, side: int) -> float:
+    model.train()
+    indices = pairs.draw(rng, arguments.batch)
+    captions = dict(pairs.caption(rng, index) for index in indices)  # text → what it was made from
+    truth = torch.from_numpy(pairs.truth(indices, list(captions.values()))).float()
+    pixels = augment(pairs, indices, rng, side)
+    with torch.autocast("cpu", torch.bfloat16):
+        pictures = encode_pictures(model, pixels)
+        texts = encode_texts(model, tokenizer, list(captions))
+    loss = loss_of(model, pictures, texts, truth)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return float(loss)
+
+
+@torch.no_grad()
+def follow(average: DualEncoder, model: DualEncoder, decay: float) -> None:
+    ours, theirs = list(average.state_dict().values()), list(model.state_dict().values())
+    torch._foreach_lerp_(ours, theirs, 1 - decay)
+
+
+@torch.no_grad()
+def report(state, losses, average, pairs: Pairs, tokenizer, rate: float, side: int) -> None:
+    """Held-out pictures of the training shards: is the right text among all texts of their source (first, first ten)?"""
+    found = {}
+    for source in pairs.weights:
+        rows = pairs.held_out(source)[:150]
+        names = list(dict.fromkeys(pairs.pairs[row].english[0] for row in rows))
+        with torch.autocast("cpu", torch.bfloat16):
+            scores = encode_pictures(average, plain(pairs, rows, side)) @ encode_texts(average, tokenizer, names).T
+        truth = torch.from_numpy(pairs.truth(np.array(rows), names))
+        best = scores.topk(min(10, len(names)), dim=1).indices
+        hit = truth.gather(1, best)
+        found[source] = f"{hit[:, 0].float().mean():.2f}/{hit.any(1).float().mean():.2f}({len(names)})"
+    log = {"minutes": round(state["seconds"] / 60, 1), "step": state["step"], "samples": state["samples"],
+           "loss": round(float(np.mean(losses)), 3), "rate": f"{rate:.1e}", "side": side,
+           "scale": round(float(average.logit_scale.exp()), 1)}  # fmt: skip
+    print(json.dumps({**log, "held out": found}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

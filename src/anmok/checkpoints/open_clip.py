@@ -1,0 +1,402 @@
+"""The open_clip layout (`open_clip_config.json`): config → spec, names both ways.
+
+Covers CLIP's own vision transformer and ModifiedResNet, timm's SigLIP towers
+(`visual.trunk.*`), and open_clip's text transformer, inside the model (CLIP) or as `text.*`
+(CustomTextCLIP). Options that would change the numbers and are not supported are errors.
+
+Source: open_clip 3.3 `model.py`, `transformer.py`, `timm_model.py`; timm 1.0 `vision_transformer.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from anmok.checkpoints.config import Section
+from anmok.checkpoints.sources import Source, source
+from anmok.errors import did_you_mean
+from anmok.models.spec import Activation, DualSpec, ResNetSpec, TextSpec, VitSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from anmok.texts import Tokenizer
+
+__all__ = ["config_of", "ignored", "saves", "sources", "spec_of", "text_section", "trims"]
+
+VISION = {"layers": 12, "width": 768, "head_width": 64, "mlp_ratio": 4.0, "patch_size": 16, "image_size": 224}
+TEXT = {
+    "context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12, "mlp_ratio": 4.0,
+    "pad_id": 0, "eos_id": 2, "pool_type": "argmax",
+}  # fmt: skip
+TIMM_NAME = re.compile(r"vit_(?P<size>[a-z0-9]+)_patch(?P<patch>\d+)_siglip_(?P<image>\d+)(\..*)?")
+TIMM_SIZES: dict[str, tuple[int, int, int, float, Activation]] = {  # width, layers, heads, MLP ratio, activation
+    "base": (768, 12, 12, 4.0, "gelu"),
+    "large": (1024, 24, 16, 4.0, "gelu"),
+    "so400m": (1152, 27, 16, 3.7362, "gelu"),
+    "giantopt": (1536, 40, 16, 4.0, "gelu_tanh"),
+}
+# Options that do nothing to the numbers, or nothing beyond training.
+HARMLESS = {
+    "patch_dropout", "output_tokens", "timm_model_pretrained", "timm_drop", "timm_drop_path", "timm_proj_bias",
+    "final_ln_after_pool", "hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode", "hf_model_pretrained",
+    "attn_pooler_queries", "attn_pooler_heads", "hf_proj_type", "hf_pooler_type",
+}  # fmt: skip
+# Options that change the model, with the value at which they change nothing.
+UNSUPPORTED = {
+    "ls_init_value": None, "attentional_pool": False, "pos_embed_type": "learnable", "block_type": None,
+    "qk_norm": False, "scaled_cosine_attn": False, "scale_heads": False, "scale_attn_inner": False,
+    "scale_attn": False, "scale_fc": False, "embed_cls": False, "proj_type": "linear", "hf_model_name": None,
+}  # fmt: skip
+
+
+def spec_of(model: dict[str, Any], file: Path, tokenizer: Tokenizer) -> DualSpec:
+    """The spec of a `model_cfg`; `tokenizer` gives the ids of end-of-text and padding.
+
+    Raises:
+        CheckpointError: options that anmok does not support, or values that cannot be used, all named.
+    """
+    problems: list[str] = []
+    top = Section(file, model, {}, problems=problems)
+    quick = bool(model.get("quick_gelu", False))
+    dimension = top.size("embed_dim")
+    vision = Section(file, model.get("vision_cfg"), VISION, name="vision_cfg", problems=problems)
+    text = Section(file, model.get("text_cfg"), TEXT, name="text_cfg", problems=problems)
+    image = _image(vision, model.get("vision_cfg"), quick, dimension)
+    spec = DualSpec(
+        image=image,
+        text=_text(text, model.get("text_cfg"), quick, tokenizer),
+        dimension=dimension,
+        score="softmax" if model.get("init_logit_bias") is None else "sigmoid",
+    )
+    if model.get("multimodal_cfg") is not None:
+        problems.append("multimodal_cfg (CoCa's captioning decoder) is not supported yet")
+    top.finish()
+    return spec
+
+
+def text_section(model: dict[str, Any], file: Path) -> tuple[int, str | None, dict[str, Any]]:
+    """Context length, name of a Hugging Face tokenizer where one is used, and its options."""
+    text = Section(file, model.get("text_cfg"), TEXT, name="text_cfg")
+    length = text.size("context_length")
+    text.finish()
+    return length, text.get("hf_tokenizer_name"), dict(text.get("tokenizer_kwargs") or {})
+
+
+def trims(model: dict[str, Any]) -> bool:
+    """Whether texts may be cut to the longest of a batch: exact for a causal tower that pools at end of text."""
+    text = model.get("text_cfg")
+    return isinstance(text, dict) and not text.get("no_causal_mask") and text.get("pool_type") != "last"
+
+
+def ignored(name: str) -> bool:
+    """Buffers and notes that carry no weights."""
+    return name.endswith((".num_batches_tracked", "attn_mask")) or name in (
+        "input_resolution",
+        "context_length",
+        "vocab_size",
+    )
+
+
+def sources(spec: DualSpec, names: Collection[str]) -> dict[str, Source]:
+    """Our name → names of the open_clip layout.
+
+    Args:
+        spec: of the model.
+        names: what the file holds; tells apart the two places of the text tower and the two image towers.
+    """
+    table = {"logit_scale": source("logit_scale"), "logit_bias": source("logit_bias")}
+    if isinstance(spec.image, ResNetSpec):
+        table |= _resnet(spec.image)
+    else:
+        timm = spec.image.pool == "map" or any(name.startswith("visual.trunk.") for name in names)
+        table |= _timm(spec.image.layers) if timm else _vit(spec.image.layers)
+    prefix = "text." if "text.token_embedding.weight" in names else ""
+    return table | _text_sources(spec.text, prefix)
+
+
+def saves(spec: DualSpec) -> bool:
+    """Whether open_clip has a model of this spec, other than through timm."""
+    image, text = spec.image, spec.text
+    if isinstance(image, ResNetSpec):
+        fits = image.heads == image.width * 32 // 64
+    else:
+        fits = (image.class_token, image.patch_bias, image.projection, image.naflex) == (True, False, True, False)
+        fits = fits and image.pre_norm and image.pool in ("cls", "mean") and image.norm_eps == text.norm_eps
+        fits = fits and (image.activation == text.activation)
+    plain = text.activation in ("quick_gelu", "gelu")
+    return fits and plain and (text.causal or text.pool == "last")
+
+
+def config_of(spec: DualSpec) -> dict[str, Any]:
+    """The `model_cfg` that describes a spec for which `saves` is true."""
+    image, text = spec.image, spec.text
+    norm = {} if text.norm_eps == 1e-5 else {"norm_kwargs": {"eps": text.norm_eps}}
+    if isinstance(image, ResNetSpec):
+        vision: dict[str, Any] = {"layers": list(image.layers), "width": image.width, "patch_size": None}
+    else:
+        vision = {
+            "layers": image.layers,
+            "width": image.width,
+            "head_width": image.width // image.heads,
+            "mlp_ratio": _ratio(image.width, image.mlp_width),
+            "patch_size": image.patch_size,
+            **({"pool_type": "avg"} if image.pool == "mean" else {}),
+            **norm,
+        }
+    words = {
+        "context_length": text.context_length,
+        "vocab_size": text.vocabulary,
+        "width": text.width,
+        "heads": text.heads,
+        "layers": text.layers,
+        "mlp_ratio": _ratio(text.width, text.mlp_width),
+        "pad_id": text.pad_token,
+        "eos_id": text.eos_token,
+        "pool_type": text.pool,
+        "proj_bias": text.projection_bias,
+        "no_causal_mask": not text.causal,
+        **norm,
+    }
+    return {
+        "embed_dim": spec.dimension,
+        "quick_gelu": text.activation == "quick_gelu",
+        **({"init_logit_bias": -10} if spec.logit_bias else {}),
+        "custom_text": True,
+        "vision_cfg": {"image_size": image.image_size, **vision},
+        "text_cfg": words,
+    }
+
+
+def _image(vision: Section, given: Any, quick: bool, dimension: int) -> VitSpec | ResNetSpec:
+    known = {
+        *VISION,
+        "no_ln_pre",
+        "pool_type",
+        "act_kwargs",
+        "norm_kwargs",
+        "timm_model_name",
+        "timm_pool",
+        "timm_proj",
+    }
+    _unsupported(vision, given, known)
+    if vision.get("timm_model_name"):
+        return _timm_image(vision, dimension)
+    layers = vision.get("layers")
+    if isinstance(layers, (list, tuple)):
+        if len(layers) != 4 or not all(isinstance(n, int) and 1 <= n <= 1000 for n in layers):
+            vision.problem("layers", "expected four whole numbers")
+            layers = (1, 1, 1, 1)
+        width = vision.size("width")
+        if vision.size("image_size") % 32:
+            vision.problem("image_size", "expected a multiple of 32 for a ResNet")
+        heads = max(1, width * 32 // vision.size("head_width"))
+        return ResNetSpec(vision.size("image_size"), width, (layers[0], layers[1], layers[2], layers[3]), heads)
+    if vision.size("width") % vision.size("head_width"):
+        vision.problem("head_width", f"expected a divisor of width ({vision.get('width')})")
+    pool = {"tok": "cls", "avg": "mean"}.get(vision.get("pool_type") or "tok")
+    if pool is None:
+        vision.problem("pool_type", "anmok knows tok and avg")
+    if pool == "mean" and vision.get("final_ln_after_pool"):
+        vision.problem("final_ln_after_pool", "which anmok does not support with pool_type avg")
+    return VitSpec(
+        image_size=vision.size("image_size"),
+        patch_size=vision.size("patch_size"),
+        width=vision.size("width"),
+        layers=vision.layers("layers"),
+        heads=max(1, vision.size("width") // vision.size("head_width")),
+        mlp_width=int(vision.size("width") * vision.number("mlp_ratio")),
+        activation=_activation(vision, quick),
+        pool="mean" if pool == "mean" else "cls",
+        class_token=True,
+        pre_norm=not vision.get("no_ln_pre"),
+        patch_bias=False,
+        norm_eps=_epsilon(vision),
+        projection=True,
+    )
+
+
+def _timm_image(vision: Section, dimension: int) -> VitSpec:
+    """A SigLIP tower of timm, by the grammar of its name: `vit_base_patch16_siglip_224`."""
+    name = TIMM_NAME.fullmatch(str(vision.get("timm_model_name")))
+    if name is None or name["size"] not in TIMM_SIZES:
+        sizes = [f"vit_{size}_patch16_siglip_256" for size in TIMM_SIZES]
+        near = did_you_mean(str(vision.get("timm_model_name")), sizes)
+        vision.problem("timm_model_name", f"anmok knows timm's SigLIP towers, vit_SIZE_patchP_siglip_S.{near}")
+        return VitSpec(16, 16, 1, 1, 1, 1, "gelu", "map", False, False, True, 1e-6, False)
+    if vision.get("timm_pool") != "map":
+        vision.problem("timm_pool", "expected map")
+    if vision.get("timm_proj") not in (None, "", "none"):
+        vision.problem("timm_proj", "expected none")
+    width, layers, heads, ratio, activation = TIMM_SIZES[name["size"]]
+    if width != dimension:
+        vision.problem("timm_model_name", f"whose pictures have {width} dimensions where embed_dim is {dimension}")
+    if vision.get("image_size") not in (int(name["image"]), [int(name["image"])] * 2):
+        vision.problem("image_size", f"where timm_model_name says {name['image']}")
+    return VitSpec(
+        image_size=int(name["image"]),
+        patch_size=int(name["patch"]),
+        width=width,
+        layers=layers,
+        heads=heads,
+        mlp_width=int(width * ratio),
+        activation=activation,
+        pool="map",
+        class_token=False,
+        pre_norm=False,
+        patch_bias=True,
+        norm_eps=1e-6,
+        projection=False,
+    )
+
+
+def _text(text: Section, given: Any, quick: bool, tokenizer: Tokenizer) -> TextSpec:
+    known = {*TEXT, "no_causal_mask", "proj_bias", "act_kwargs", "norm_kwargs"}
+    _unsupported(text, given, known)
+    pool, causal = text.get("pool_type"), not text.get("no_causal_mask")
+    if pool not in ("argmax", "eos", "last"):
+        text.problem("pool_type", "anmok knows argmax, eos and last")
+    if pool == "eos" and text.get("eos_id") != tokenizer.eos_token:
+        text.problem("eos_id", f"but the tokenizer ends texts with {tokenizer.eos_token}")
+    if pool == "argmax" and tokenizer.eos_token != tokenizer.vocabulary - 1:
+        text.problem("pool_type", "but the tokenizer has ids above its end-of-text token")
+    if pool != "last" and not causal:
+        text.problem("no_causal_mask", f"which anmok supports with pool_type last, here {pool}")
+    text.divides("heads", "width")
+    return TextSpec(
+        vocabulary=text.size("vocab_size"),
+        context_length=text.size("context_length"),
+        width=text.size("width"),
+        layers=text.layers("layers"),
+        heads=text.size("heads"),
+        mlp_width=int(text.size("width") * text.number("mlp_ratio")),
+        activation=_activation(text, quick),
+        causal=causal,
+        pool="last" if pool == "last" else "eos",
+        norm_eps=_epsilon(text),
+        projection_bias=bool(text.get("proj_bias")),
+        eos_token=tokenizer.eos_token,
+        pad_token=tokenizer.pad_token,
+    )
+
+
+def _unsupported(section: Section, given: Any, known: set[str]) -> None:
+    """Note options that change the model in ways that anmok cannot follow; unknown ones might."""
+    for key, value in given.items() if isinstance(given, Mapping) else ():
+        if key == "hf_model_name" and value:
+            section.problem(key, "a text tower of Hugging Face, which anmok does not support yet")
+        elif key in UNSUPPORTED and value != UNSUPPORTED[key] and value is not None:
+            section.problem(key, "which anmok does not support yet")
+        elif key not in known | HARMLESS | set(UNSUPPORTED):
+            section.problem(key, "an option that anmok does not know")
+
+
+def _activation(section: Section, quick: bool) -> Activation:
+    options = section.get("act_kwargs") or {}
+    if options not in ({}, {"approximate": "none"}, {"approximate": "tanh"}) or (quick and options):
+        section.problem("act_kwargs", "which anmok does not support")
+    if quick:
+        return "quick_gelu"
+    return "gelu_tanh" if options == {"approximate": "tanh"} else "gelu"
+
+
+def _epsilon(section: Section) -> float:
+    options = section.get("norm_kwargs") or {}
+    epsilon = options.get("eps", 1e-5) if isinstance(options, dict) and set(options) <= {"eps"} else None
+    if not isinstance(epsilon, float) or not 0 < epsilon < 1:
+        section.problem("norm_kwargs", "expected only eps")
+        return 1e-5
+    return epsilon
+
+
+def _ratio(width: int, mlp_width: int) -> float:
+    """An MLP ratio that gives `mlp_width` back through int(width * ratio)."""
+    ratio = mlp_width / width
+    return ratio if int(width * ratio) == mlp_width else (mlp_width + 0.5) / width
+
+
+def _vit(layers: int) -> dict[str, Source]:
+    table = {
+        "image.patch_embedding.weight": source("visual.conv1.weight"),
+        "image.class_embedding": source("visual.class_embedding"),
+        "image.position_embedding": source("visual.positional_embedding"),
+        "image.projection.weight": source("visual.proj", change="transpose"),
+    }
+    table |= _pair("image.pre_norm", "visual.ln_pre") | _pair("image.norm", "visual.ln_post")
+    return table | _blocks("image", "visual.", layers)
+
+
+def _text_sources(spec: TextSpec, prefix: str) -> dict[str, Source]:
+    table = {
+        "text.token_embedding.weight": source(f"{prefix}token_embedding.weight"),
+        "text.position_embedding": source(f"{prefix}positional_embedding"),
+    }
+    table |= _blocks("text", prefix, spec.layers) | _pair("text.norm", f"{prefix}ln_final")
+    if spec.projection_bias:  # a linear layer; without bias it is a bare parameter [w, d]
+        return table | _pair("text.projection", f"{prefix}text_projection")
+    return table | {"text.projection.weight": source(f"{prefix}text_projection", change="transpose")}
+
+
+def _blocks(ours: str, prefix: str, layers: int) -> dict[str, Source]:
+    table: dict[str, Source] = {}
+    for i in range(layers):
+        block, theirs = f"{ours}.blocks.{i}", f"{prefix}transformer.resblocks.{i}"
+        table |= _pair(f"{block}.norm1", f"{theirs}.ln_1")
+        table[f"{block}.attention.qkv.weight"] = source(f"{theirs}.attn.in_proj_weight")
+        table[f"{block}.attention.qkv.bias"] = source(f"{theirs}.attn.in_proj_bias")
+        table |= _pair(f"{block}.attention.out", f"{theirs}.attn.out_proj")
+        table |= _pair(f"{block}.norm2", f"{theirs}.ln_2")
+        table |= _pair(f"{block}.mlp.up", f"{theirs}.mlp.c_fc")
+        table |= _pair(f"{block}.mlp.down", f"{theirs}.mlp.c_proj")
+    return table
+
+
+def _timm(layers: int) -> dict[str, Source]:
+    trunk, pool = "visual.trunk", "visual.trunk.attn_pool"
+    table = {
+        "image.position_embedding": source(f"{trunk}.pos_embed"),
+        "image.pool.probe": source(f"{pool}.latent"),
+    }
+    table |= _pair("image.patch_embedding", f"{trunk}.patch_embed.proj")
+    for i in range(layers):
+        block, theirs = f"image.blocks.{i}", f"{trunk}.blocks.{i}"
+        for ours, part in (
+            ("norm1", "norm1"), ("attention.qkv", "attn.qkv"), ("attention.out", "attn.proj"),
+            ("norm2", "norm2"), ("mlp.up", "mlp.fc1"), ("mlp.down", "mlp.fc2"),
+        ):  # fmt: skip
+            table |= _pair(f"{block}.{ours}", f"{theirs}.{part}")
+    table |= _pair("image.norm", f"{trunk}.norm")
+    for kind in ("weight", "bias"):  # timm splits the pooling's query from its keys and values
+        table[f"image.pool.attention.qkv.{kind}"] = source(f"{pool}.q.{kind}", f"{pool}.kv.{kind}")
+    table |= _pair("image.pool.attention.out", f"{pool}.proj") | _pair("image.pool.norm", f"{pool}.norm")
+    return table | _pair("image.pool.mlp.up", f"{pool}.mlp.fc1") | _pair("image.pool.mlp.down", f"{pool}.mlp.fc2")
+
+
+def _resnet(spec: ResNetSpec) -> dict[str, Source]:
+    table: dict[str, Source] = {}
+    for i in (1, 2, 3):
+        table[f"image.stem.conv{i}.weight"] = source(f"visual.conv{i}.weight")
+        table |= _batch_norm(f"image.stem.norm{i}", f"visual.bn{i}")
+    for stage, depth in enumerate(spec.layers):
+        for block in range(depth):
+            ours, theirs = f"image.stages.{stage}.{block}", f"visual.layer{stage + 1}.{block}"
+            for i in (1, 2, 3):
+                table[f"{ours}.conv{i}.weight"] = source(f"{theirs}.conv{i}.weight")
+                table |= _batch_norm(f"{ours}.norm{i}", f"{theirs}.bn{i}")
+            table[f"{ours}.shortcut.conv.weight"] = source(f"{theirs}.downsample.0.weight")
+            table |= _batch_norm(f"{ours}.shortcut.norm", f"{theirs}.downsample.1")
+    table["image.pool.position_embedding"] = source("visual.attnpool.positional_embedding")
+    for ours, part in (("query", "q"), ("key", "k"), ("value", "v"), ("out", "c")):
+        table |= _pair(f"image.pool.{ours}", f"visual.attnpool.{part}_proj")
+    return table
+
+
+def _batch_norm(ours: str, theirs: str) -> dict[str, Source]:
+    parts = ("weight", "bias", "running_mean", "running_var")
+    return {f"{ours}.{part}": source(f"{theirs}.{part}") for part in parts}
+
+
+def _pair(ours: str, theirs: str) -> dict[str, Source]:
+    return {f"{ours}.{kind}": source(f"{theirs}.{kind}") for kind in ("weight", "bias")}

@@ -1,0 +1,17 @@
+"""Classify pictures by labels: zero-shot recognition, label sets, "none of these"."""
+
+from anmok.classify.classifier import Classifier, Prediction, Predictions
+from anmok.classify.label_store import LabelStore
+from anmok.classify.labels import Label, LabelSet
+from anmok.classify.prompts import encode_labels, resolve_templates
+
+__all__ = [
+    "Classifier",
+    "Label",
+    "LabelSet",
+    "LabelStore",
+    "Prediction",
+    "Predictions",
+    "encode_labels",
+    "resolve_templates",
+]

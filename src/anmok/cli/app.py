@@ -1,0 +1,53 @@
+"""The list of commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from anmok.cli import classify, collections, demo, doctor, embed, evaluate, labels, models, store
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="anmok",
+    help="anmok (안목): recognise and search pictures with words, in Korean and English, on an ordinary processor.",
+    epilog="Start with: anmok classify photo.jpg --labels 'cat,dog,컵'  ·  anmok index photos/ -c my.anmok  ·  "
+    "anmok search '빨간 가방' -c my.anmok",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from anmok import __version__
+
+        typer.echo(f"anmok {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options of anmok itself."""
+
+
+for command in (
+    classify.classify,
+    collections.index,
+    collections.search,
+    embed.embed,
+    evaluate.evaluate,
+    models.models,
+    doctor.doctor,
+    demo.demo,
+):
+    app.command()(command)
+app.add_typer(labels.app, name="labels")
+app.add_typer(store.app, name="store")

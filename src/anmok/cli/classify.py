@@ -1,0 +1,116 @@
+"""`anmok classify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from anmok.cli import options
+from anmok.cli.output import emit, finish, say, show_progress
+from anmok.errors import SettingsError
+
+if TYPE_CHECKING:
+    from anmok.classify import Classifier
+    from anmok.classify.classifier import Predictions
+    from anmok.encoder import Encoder
+
+__all__ = ["classify", "make_classifier", "predictions_record"]
+
+NONE = "none of these · 해당 없음"
+
+
+def classify(
+    pictures: options.Pictures,
+    labels: options.Labels,
+    model: options.Model = "anmok-mini",
+    templates: options.Templates = "small",
+    top: options.Top = 5,
+    back_off: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Answer with the parent label where no label is this probable.", show_default=False),
+    ] = None,
+    json: options.Json = False,
+    html: options.Html = None,
+) -> None:
+    """Recognise pictures with nothing but words.
+
+    \b
+    anmok classify cup.jpg --labels cup,plate,spoon
+    anmok classify photos/ --labels labels.csv --html report.html
+    anmok classify a.jpg b.jpg --labels 컵,접시,숟가락 --json
+    """
+    files = options.expand(pictures)
+    with show_progress():
+        classifier = make_classifier(options.open_encoder(model), labels, templates)
+        results = classifier.classify(files, top=top, on_error="skip", back_off=back_off)
+    for picture, predictions in zip(files, results, strict=True):
+        if json:
+            emit(predictions_record(picture, predictions))
+        else:
+            _print(picture, predictions)
+    if html is not None:
+        say(f"report: {_page(files, results, classifier, html)}")
+    finish(sum(predictions.error is not None for predictions in results))
+
+
+def make_classifier(encoder: Encoder, labels: str, templates: str) -> Classifier:
+    """A classifier from what `--labels` was given: a,b,c, a file, or a label set in a store.
+
+    Raises:
+        LabelError: the labels cannot be used.
+        SettingsError: a file was named that is not there.
+    """
+    from anmok.classify import Classifier
+
+    path = Path(labels)
+    if path.is_dir():
+        return Classifier.from_store(path, encoder)
+    if path.is_file():
+        return Classifier(encoder, path, templates=templates)
+    if "," not in labels and path.suffix in (".txt", ".csv", ".anmok"):
+        raise SettingsError(f"--labels {labels}: no such file")
+    return Classifier(encoder, [name for name in labels.split(",") if name.strip()], templates=templates)
+
+
+def predictions_record(picture: str, predictions: Predictions) -> dict[str, object]:
+    """One line of `--json`."""
+    if predictions.error is not None:
+        return {"picture": picture, "error": predictions.error}
+    return {
+        "picture": picture,
+        "found": predictions.found,
+        "predictions": [
+            {"label": p.label, "probability": p.probability, "score": p.score, "match": p.match} for p in predictions
+        ],
+    }
+
+
+def _print(picture: str, predictions: Predictions) -> None:
+    if predictions.error is not None:
+        say(f"{picture}: {predictions.error}")
+        return
+    print(picture + ("" if predictions.found else f"  ({NONE})"))
+    for prediction in predictions:
+        bar = "█" * round(20 * prediction.probability)
+        print(f"  {prediction.probability:6.1%} {bar:<20} {prediction.label}")
+
+
+def _page(files: list[str], results: list[Predictions], classifier: Classifier, path: Path) -> Path:
+    from anmok.report import Page, Row, write
+
+    cards = [card_of(picture, predictions) for picture, predictions in zip(files, results, strict=True)]
+    facts = {"pictures": str(len(files)), "labels": str(len(classifier.labels)), "model": classifier.encoder.name}
+    return write(Page("What anmok sees · 안목이 본 것", facts=facts, rows=[Row("Pictures · 사진", cards)]), path)
+
+
+def card_of(picture: str, predictions: Predictions) -> object:
+    """A report card of one picture and its labels."""
+    from anmok.report import Card, thumbnail
+
+    name = Path(picture).name
+    if predictions.error is not None:
+        return Card(name, error=predictions.error)
+    bars = tuple((p.label, p.probability) for p in predictions)
+    return Card(name, thumbnail(picture), bars, badge="" if predictions.found else NONE)

@@ -1,0 +1,42 @@
+"""`anmok doctor`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from anmok.cli import options
+from anmok.cli.output import emit, finish, table
+
+if TYPE_CHECKING:
+    from anmok.doctor import Finding
+
+__all__ = ["doctor"]
+
+MARKS = {"ok": "[green]ok[/]", "missing": "[yellow]missing[/]", "wrong": "[bold red]wrong[/]"}
+
+
+def doctor(model: options.Model = "anmok-mini", json: options.Json = False) -> None:
+    """Show what this machine can do, and prove a checkpoint right.
+
+    Golden non-square pictures and strings catch the silent mistakes: cropping where the model
+    squashes, resizing without antialiasing, text that is not lower-cased or padded as it was in
+    training. With torch and transformers installed, the towers are compared with theirs too.
+    """
+    from anmok.doctor import examine_encoder, examine_machine
+
+    machine = examine_machine()
+    encoder = options.open_encoder(model)
+    checkpoint = examine_encoder(encoder)
+    if json:
+        for finding in (*machine, *checkpoint):
+            emit(asdict(finding))
+    else:
+        _print("This machine", machine)
+        _print(f"Checkpoint {encoder.name} ({encoder.fingerprint})", checkpoint)
+    finish(sum(finding.status == "wrong" for finding in (*machine, *checkpoint)))
+
+
+def _print(title: str, findings: list[Finding]) -> None:
+    table(title, ["", "", ""], [[MARKS[f.status], f.name, f.detail] for f in findings])
+    print()

@@ -1,0 +1,204 @@
+"""The encoder: pictures and texts → unit vectors of one space."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from anmok import progress
+from anmok.embeddings import Embeddings, Failure, unit
+from anmok.errors import PictureError, TextError
+from anmok.settings import settings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from anmok.checkpoints import Checkpoint
+
+    Picture = str | Path | bytes | Image.Image | NDArray[np.uint8]
+
+__all__ = ["Encoder"]
+
+Prepared = tuple["NDArray[Any]", ...]  # one picture as its tower takes it: (pixels,) or (patches, mask, shape)
+
+
+class Encoder:
+    """A checkpoint that encodes. Made by `anmok.load`; safe to share between threads.
+
+    `name`, `fingerprint`, `dimension`: of the checkpoint and its space.
+    `logit_scale`, `logit_bias`: logits are `logit_scale * cosine + logit_bias` (bias 0 for CLIP).
+    `score`: "softmax" (CLIP) or "sigmoid" (SigLIP), how logits become probabilities.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, engine: str = "auto", precision: str = "auto") -> None:
+        from anmok.runtime import open_towers
+
+        self.checkpoint = checkpoint
+        self.precision = "fp32" if precision == "auto" else precision
+        self._threads = settings().threads
+        self._towers = open_towers(checkpoint, engine=engine, precision=precision, threads=self._threads)
+        self.engine = self._towers.engine
+
+    @property
+    def name(self) -> str:
+        """Name or folder that the checkpoint was loaded by."""
+        return self.checkpoint.name
+
+    @property
+    def fingerprint(self) -> str:
+        """Of weights, transform and tokenizer; stamped on every embedding."""
+        return self.checkpoint.fingerprint
+
+    @property
+    def dimension(self) -> int:
+        """Of the shared space."""
+        return self.checkpoint.spec.dimension
+
+    @property
+    def score(self) -> Literal["softmax", "sigmoid"]:
+        """How logits become probabilities."""
+        return self.checkpoint.spec.score
+
+    @property
+    def logit_scale(self) -> float:
+        """The factor itself (CLIP stores its logarithm)."""
+        return math.exp(float(self.checkpoint.weights["logit_scale"]))
+
+    @property
+    def logit_bias(self) -> float:
+        """Added to every logit: learned by SigLIP, 0 for CLIP."""
+        return float(self.checkpoint.weights["logit_bias"]) if self.checkpoint.spec.logit_bias else 0.0
+
+    def encode_image(
+        self,
+        pictures: Picture | Sequence[Picture],
+        *,
+        on_error: Literal["raise", "skip"] = "raise",
+        batch_size: int = 32,
+    ) -> Embeddings:
+        """Encode pictures, in order. Equal pictures are encoded once; memory holds two batches at a time.
+
+        Args:
+            pictures: a path, bytes, PIL picture or uint8 array [h, w, 3], or a list of them.
+            on_error: "raise" stops at the first bad picture; "skip" leaves it out and lists it in `failed`.
+            batch_size: pictures per run of the tower.
+
+        Returns:
+            Embeddings [n, d]; `indices` says which input each row belongs to.
+
+        Raises:
+            PictureError: a picture cannot be used (with on_error="raise"); names it and says why.
+        """
+        items = _as_list(pictures)
+        rows: list[NDArray[np.float32]] = []  # embeddings of the distinct pictures
+        row_of: list[int] = []  # per readable picture, its row
+        seen: dict[bytes, int] = {}
+        failed: list[Failure] = []
+        indices: list[int] = []
+        with progress.task("encoding pictures", len(items)) as advance:
+            for start, batch in self._prepare(items, batch_size):
+                fresh: list[Prepared] = []
+                for offset, prepared in enumerate(batch):
+                    if isinstance(prepared, PictureError):
+                        if on_error == "raise":
+                            raise prepared
+                        failed.append(Failure(start + offset, prepared.picture, prepared.reason))
+                        continue
+                    key = _content_key(prepared)
+                    if key not in seen:
+                        seen[key] = len(seen)
+                        fresh.append(prepared)
+                    row_of.append(seen[key])
+                    indices.append(start + offset)
+                if fresh:
+                    rows.append(unit(self._run_image(fresh)))
+                advance(len(batch))
+        distinct = np.concatenate(rows) if rows else np.empty((0, self.dimension), np.float32)
+        return Embeddings(distinct[row_of], self.fingerprint, np.array(indices, np.int64), tuple(failed))
+
+    def encode_text(self, texts: str | Sequence[str], *, batch_size: int = 256) -> Embeddings:
+        """Encode texts, in order. Equal texts are encoded once, and texts of like length together.
+
+        Args:
+            texts: one string, or a list.
+            batch_size: texts per run of the tower.
+
+        Returns:
+            Embeddings [n, d].
+
+        Raises:
+            TextError: an item is not a string.
+        """
+        items = [texts] if isinstance(texts, str) else list(texts)
+        for index, item in enumerate(items):
+            if not isinstance(item, str):
+                raise TextError(f"text {index} is a {type(item).__name__}, expected a string")
+        distinct = sorted(set(items), key=lambda text: (len(text), text))
+        vectors = np.empty((len(distinct), self.dimension), np.float32)
+        with progress.task("encoding texts", len(distinct)) as advance:
+            for start in range(0, len(distinct), batch_size):
+                batch = distinct[start : start + batch_size]
+                vectors[start : start + batch_size] = unit(self._towers.text(self.checkpoint.tokenizer(batch)))
+                advance(len(batch))
+        row_of = {text: row for row, text in enumerate(distinct)}
+        return Embeddings(vectors[[row_of[text] for text in items]], self.fingerprint)
+
+    def _prepare(
+        self, items: Sequence[Picture], batch_size: int
+    ) -> Iterator[tuple[int, list[Prepared | PictureError]]]:
+        """Read and transform batches in threads, one batch ahead of the tower."""
+        starts = range(0, len(items), batch_size)
+        with ThreadPoolExecutor(self._threads or None, "anmok-read") as pool:
+
+            def submit(start: int) -> list[Any]:
+                return [pool.submit(self._prepare_one, item) for item in items[start : start + batch_size]]
+
+            ahead = submit(0) if items else []
+            for start in starts:
+                current, ahead = ahead, submit(start + batch_size)
+                try:
+                    yield start, [future.result() for future in current]
+                except GeneratorExit:  # the caller stopped at a bad picture
+                    for future in ahead:
+                        future.cancel()
+                    raise
+
+    def _prepare_one(self, picture: Picture) -> Prepared | PictureError:
+        from anmok.pictures import read
+
+        transform = self.checkpoint.transform
+        try:
+            image = read(picture)
+        except PictureError as error:
+            return error
+        if transform.resize == "naflex":
+            patches, mask, shape = transform.patches(image)
+            return patches, mask, np.array(shape, np.int64)
+        return (transform(image),)
+
+    def _run_image(self, batch: list[Prepared]) -> NDArray[np.float32]:
+        arrays = [np.stack(part) for part in zip(*batch, strict=True)]
+        return self._towers.image(arrays[0]) if len(arrays) == 1 else self._towers.patches(*arrays)
+
+
+def _as_list(pictures: Any) -> list[Any]:
+    """A single picture becomes a list of one; an array [h, w, 3] is one picture, a list stays a list."""
+    if isinstance(pictures, (str, bytes, Path)) or hasattr(pictures, "convert"):
+        return [pictures]
+    if isinstance(pictures, np.ndarray) and pictures.ndim <= 3:
+        return [pictures]
+    return list(pictures)
+
+
+def _content_key(prepared: Prepared) -> bytes:
+    digest = blake2b(digest_size=16)
+    for array in prepared:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.digest()

@@ -1,0 +1,93 @@
+"""The two towers as two graphs, as in `modules/dual.py`.
+
+Pictures and texts are encoded at different times, so each tower is a graph of its own. What joins
+them, a dot product of unit vectors times the logit scale, needs no engine.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anmok.models.graphs.builder import Builder
+from anmok.models.graphs.resnet import modified_resnet
+from anmok.models.graphs.text import text_transformer
+from anmok.models.graphs.vit import vision_transformer
+from anmok.models.spec import ResNetSpec, VitSpec
+from anmok.models.weights import check_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anmok.models.graphs.builder import Graph
+    from anmok.models.spec import DualSpec
+    from anmok.models.weights import Array, Weights
+
+__all__ = ["image_graph", "naflex_inputs", "text_graph"]
+
+
+def image_graph(spec: DualSpec, weights: Weights, *, mean: Sequence[float], std: Sequence[float]) -> Graph:
+    """The picture tower.
+
+    Input `pixels` uint8 [n, h, w, 3], 0..255; for NaFlex see `naflex_inputs`. Output `embedding`
+    float32 [n, d], not of unit length.
+
+    Args:
+        spec: the model.
+        weights: arrays of any float type, named as in `weight_shapes(spec)`.
+        mean: of red, green and blue, for pixels of 0..1. Normalization is part of the graph.
+        std: likewise.
+
+    Raises:
+        WeightsMismatch: arrays are missing, unexpected or of another shape.
+    """
+    check_weights(spec, weights)
+    g = Builder(weights)
+    if isinstance(spec.image, ResNetSpec):
+        output = modified_resnet(g, spec.image, mean=mean, std=std)
+    else:
+        output = vision_transformer(g, spec.image, mean=mean, std=std)
+    return g.finish("image", output, ["n", spec.dimension])
+
+
+def text_graph(spec: DualSpec, weights: Weights) -> Graph:
+    """The text tower.
+
+    Input `ids` int64 [n, l]; l may be anything from the longest text of the batch up to
+    `context_length` for CLIP (the result is the same) and is `context_length` for SigLIP. Output
+    `embedding` float32 [n, d], not of unit length.
+
+    Raises:
+        WeightsMismatch: arrays are missing, unexpected or of another shape.
+    """
+    check_weights(spec, weights)
+    g = Builder(weights)
+    return g.finish("text", text_transformer(g, spec.text), ["n", spec.dimension])
+
+
+def naflex_inputs(spec: DualSpec, patches: Array, mask: Array, shapes: Array) -> dict[str, Array]:
+    """What a NaFlex picture graph is fed.
+
+    Args:
+        spec: a model with a NaFlex tower.
+        patches: uint8 [n, m, p*p*3], each patch in the order row, column, channel; padded to m.
+        mask: [n, m], true (or 1) where a patch is real.
+        shapes: [n, 2], rows and columns of patches of each picture.
+
+    Raises:
+        ValueError: the model has no NaFlex tower, or the shapes do not fit together.
+    """
+    if not isinstance(spec.image, VitSpec) or not spec.image.naflex:
+        raise ValueError("the model's picture tower takes `pixels` of one size, not patches (it is not a NaFlex tower)")
+    n, m, size = len(patches), patches.shape[1], spec.image.patch_size**2 * 3
+    if patches.shape != (n, m, size) or mask.shape != (n, m) or shapes.shape != (n, 2):
+        raise ValueError(
+            f"expected patches [n, m, {size}], mask [n, m] and shapes [n, 2], "
+            f"got {list(patches.shape)}, {list(mask.shape)} and {list(shapes.shape)}"
+        )
+    return {
+        "patches": patches.astype(np.uint8, copy=False),
+        "mask": mask.astype(np.bool_, copy=False),
+        "shapes": shapes.astype(np.int64, copy=False),
+    }

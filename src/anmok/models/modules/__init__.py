@@ -1,0 +1,9 @@
+"""The models as PyTorch modules: for reading, training and adapting (extra `anmok[train]`).
+
+`graphs/` runs the same specs and arrays as ONNX, file by file, and is tested equal.
+Read in this order: `blocks.py`, `vit.py`, `text.py`, `pool.py`, `dual.py`, `resnet.py`.
+"""
+
+from anmok.models.modules.dual import DualEncoder, from_weights
+
+__all__ = ["DualEncoder", "from_weights"]

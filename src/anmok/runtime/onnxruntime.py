@@ -1,0 +1,96 @@
+"""The towers in ONNX Runtime, with the weights handed over at session time."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from anmok.checkpoints import Checkpoint
+    from anmok.models.graphs import Graph
+
+__all__ = ["OnnxTowers", "open_session"]
+
+
+class OnnxTowers:
+    """A checkpoint's graphs in ONNX Runtime on the processor. Each tower opens when it is first used."""
+
+    engine = "onnxruntime"
+
+    def __init__(self, checkpoint: Checkpoint, threads: int) -> None:
+        self._checkpoint = checkpoint
+        self._threads = threads
+
+    def image(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed pictures uint8 [n, h, w, 3]; float32 [n, d]."""
+        if self._checkpoint.exports is not None:
+            from anmok.pictures import normalize
+
+            name = self._checkpoint.exports.image_input
+            return self._run(self._image, {name: normalize(pixels, self._checkpoint.transform)})
+        return self._run(self._image, {"pixels": pixels})
+
+    def patches(
+        self, patches: NDArray[np.uint8], mask: NDArray[np.bool_], shapes: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Embed NaFlex pictures: patches uint8 [n, m, p*p*3], mask [n, m], rows and columns [n, 2]."""
+        from anmok.models.graphs import naflex_inputs
+
+        return self._run(self._image, naflex_inputs(self._checkpoint.spec, patches, mask, shapes))
+
+    def text(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Embed token ids int64 [n, l]; float32 [n, d]."""
+        name = self._checkpoint.exports.text_input if self._checkpoint.exports is not None else "ids"
+        return self._run(self._text, {name: ids})
+
+    @cached_property
+    def _image(self) -> Any:
+        if self._checkpoint.exports is not None:
+            return open_session(self._checkpoint.exports.image, threads=self._threads)
+        from anmok.models.graphs import image_graph
+
+        transform = self._checkpoint.transform
+        graph = image_graph(
+            self._checkpoint.spec, self._checkpoint.weights, mean=transform.mean, std=transform.std
+        )
+        return open_session(graph, threads=self._threads)
+
+    @cached_property
+    def _text(self) -> Any:
+        if self._checkpoint.exports is not None:
+            return open_session(self._checkpoint.exports.text, threads=self._threads)
+        from anmok.models.graphs import text_graph
+
+        return open_session(text_graph(self._checkpoint.spec, self._checkpoint.weights), threads=self._threads)
+
+    def _run(self, session: Any, feed: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        if self._checkpoint.exports is None:
+            return np.asarray(session.run(["embedding"], feed)[0], np.float32)
+        output = self._checkpoint.exports.output_of(session)
+        return np.asarray(session.run([output], feed)[0], np.float32)
+
+
+def open_session(graph: Graph | Path, *, threads: int = 0) -> Any:
+    """Open a Graph, or an .onnx file, as an `onnxruntime.InferenceSession` on the processor.
+
+    A Graph's arrays are shared with the session, not copied into the protobuf, so towers
+    above protobuf's 2 GB limit open and memory holds their weights once.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only: what matters is raised
+    options.intra_op_num_threads = threads
+    if not hasattr(graph, "model"):
+        return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in graph.initializers.values()]
+    options.add_external_initializers(list(graph.initializers), values)
+    return onnxruntime.InferenceSession(
+        graph.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )

@@ -1,0 +1,215 @@
+"""The derived index: an HNSW graph (usearch) in a file of its own, mapped into memory, never trusted blindly.
+
+    index.usearch = what usearch wrote · stamp (JSON) · length and checksum of the stamp · MAGIC
+
+The stamp says which store the graph stands for, up to which row, and the checksum of the
+graph: a file that was cut, damaged or copied from another store is recognised before it is
+used. It can be deleted at any time and is built again from the database.
+
+Source: Malkov and Yashunin 2016, arXiv 1603.09320 (HNSW).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import time
+import uuid
+import zlib
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from anmok.settings import settings
+from anmok.store.database import sync_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from anmok.store.rows import Block, Ids, Vectors
+
+__all__ = ["INDEX", "IndexUnusable", "Stamp", "VectorIndex", "build", "extend", "write"]
+
+Graph: TypeAlias = Any  # usearch.index.Index, which comes without types
+
+INDEX = "index.usearch"
+MAGIC = b"ANMOKIX1"
+TAIL = struct.Struct("<II8s")  # bytes of the stamp, its checksum, MAGIC
+CONNECTIVITY = 16  # links of a node: usearch's default; recall on clustered pictures is above 0.99 with it
+EXPANSION_ADD = 128
+STALE_DRAFT_S = 24 * 3600  # a draft this old was left by a process that died
+
+
+class IndexUnusable(Exception):
+    """The index file cannot stand for this store; says why. It never leaves the room: the index is built again."""
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What a graph stands for: the rows 1..`last_id` of the store `store` as of `generation`.
+
+    `rows`: nodes in the graph, rows deleted since included. `checksum`: CRC-32 of the graph's bytes.
+    """
+
+    store: str
+    generation: int
+    dimension: int
+    last_id: int
+    rows: int
+    checksum: int = 0
+
+
+class VectorIndex:
+    """The mapped graph of a store, to read only.
+
+    Raises:
+        IndexUnusable: there is no file, or it is damaged, or it belongs to another store.
+    """
+
+    def __init__(self, folder: Path, store: str, dimension: int) -> None:
+        path = folder / INDEX
+        try:
+            self.signature = signature(folder)
+            self.stamp = _read_stamp(path)
+        except OSError as error:
+            raise IndexUnusable(f"it cannot be read ({error})") from error
+        if self.stamp.store != store:
+            raise IndexUnusable("it belongs to another store")
+        if self.stamp.dimension != dimension:
+            raise IndexUnusable(f"its vectors have {self.stamp.dimension} dimensions, not {dimension}")
+        self._graph = _graph(dimension)
+        try:
+            self._graph.view(str(path))
+        except Exception as error:  # usearch raises what C++ threw
+            raise IndexUnusable(f"usearch cannot map it ({error})") from error
+        if len(self._graph) != self.stamp.rows:
+            raise IndexUnusable(f"it holds {len(self._graph)} rows and should hold {self.stamp.rows}")
+
+    def search(self, queries: Vectors, count: int) -> Ids:
+        """Ids of about the `count` nearest nodes, int64 [q, count]; 0 (never an id) fills up short rows."""
+        self._graph.expansion_search = max(EXPANSION_ADD, count)
+        found = self._graph.search(queries, count, threads=settings().threads)
+        keys = np.asarray(found.keys).reshape(len(queries), -1).astype(np.int64)
+        counts = np.asarray(getattr(found, "counts", [keys.shape[1]])).reshape(-1, 1)
+        keys[np.arange(keys.shape[1])[None, :] >= counts] = 0
+        return keys
+
+    def get(self, ids: Ids) -> list[NDArray[np.float16] | None]:
+        """The vectors that the graph holds for these ids."""
+        return [self._graph.get(int(number)) for number in ids]
+
+    def close(self) -> None:
+        """Unmap the file; Windows replaces no file that is mapped."""
+        self._graph.reset()
+
+
+def signature(folder: Path) -> tuple[int, ...] | None:
+    """Changes when the file is replaced; None where there is none."""
+    try:
+        state = (folder / INDEX).stat()
+    except OSError:
+        return None
+    return state.st_ino, state.st_size, state.st_mtime_ns
+
+
+def build(stamp: Stamp, blocks: Iterable[Block]) -> tuple[Graph, Stamp]:
+    """A new graph of the rows, and its stamp."""
+    graph = _graph(stamp.dimension)
+    return graph, replace(stamp, rows=_add(graph, blocks))
+
+
+def extend(folder: Path, old: Stamp, new: Stamp, blocks: Iterable[Block]) -> tuple[Graph, Stamp]:
+    """The graph of the file, read into memory, with newer rows added."""
+    graph = _graph(old.dimension)
+    graph.load(str(folder / INDEX))
+    return graph, replace(new, rows=old.rows + _add(graph, blocks))
+
+
+def write(folder: Path, graph: Graph, stamp: Stamp) -> None:
+    """Replace the index file: whole and on the disk before it gets its name.
+
+    Raises:
+        OSError: it cannot be written or replaced (disk full; on Windows: mapped by another process).
+    """
+    _remove_drafts(folder)
+    draft = folder / f"{INDEX}.{uuid.uuid4().hex}.tmp"
+    try:
+        try:
+            graph.save(str(draft))
+        except RuntimeError as error:  # usearch says so where it cannot write
+            raise OSError(f"{draft} cannot be written: {error}") from error
+        stamp = replace(stamp, checksum=_checksum(draft, draft.stat().st_size))
+        text = json.dumps(asdict(stamp)).encode()
+        with draft.open("ab") as file:
+            file.write(text + TAIL.pack(len(text), zlib.crc32(text), MAGIC))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(folder / INDEX)
+        sync_folder(folder)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _graph(dimension: int) -> Graph:
+    from usearch.index import Index  # 0.15 s, and only large stores need it
+
+    return Index(
+        ndim=dimension, metric="ip", dtype="f16", connectivity=CONNECTIVITY, expansion_add=EXPANSION_ADD
+    )  # f16 is what the database holds: nothing more is lost
+
+
+def _add(graph: Graph, blocks: Iterable[Block]) -> int:
+    threads = settings().threads
+    added = 0
+    for ids, rows in blocks:
+        graph.add(ids.astype(np.uint64), rows, threads=threads)
+        added += len(ids)
+    return added
+
+
+def _read_stamp(path: Path) -> Stamp:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size - TAIL.size))
+        tail = file.read()
+        if len(tail) != TAIL.size or not tail.endswith(MAGIC):
+            raise IndexUnusable("it is cut or not an index of anmok")
+        length, checksum, _ = TAIL.unpack(tail)
+        start = size - TAIL.size - length
+        if start < 0:
+            raise IndexUnusable("its stamp is damaged")
+        file.seek(start)
+        text = file.read(length)
+    if zlib.crc32(text) != checksum:
+        raise IndexUnusable("its stamp is damaged")
+    try:
+        stamp = Stamp(**json.loads(text))
+    except (TypeError, ValueError) as error:
+        raise IndexUnusable("its stamp is of another version") from error
+    if _checksum(path, start) != stamp.checksum:
+        raise IndexUnusable("its content is damaged (wrong checksum)")
+    return stamp
+
+
+def _checksum(path: Path, size: int) -> int:
+    """CRC-32 of the first `size` bytes: about a second for a gigabyte, and it warms the cache for the search."""
+    checksum = 0
+    with path.open("rb") as file:
+        while size > 0 and (part := file.read(min(size, 1 << 20))):
+            checksum = zlib.crc32(part, checksum)
+            size -= len(part)
+    return checksum
+
+
+def _remove_drafts(folder: Path) -> None:
+    for draft in folder.glob("*.tmp"):
+        try:
+            if time.time() - draft.stat().st_mtime > STALE_DRAFT_S:
+                draft.unlink()
+        except OSError:  # another process was faster
+            continue

@@ -1,0 +1,1 @@
+"""Training: the plain loop's data. Imports nothing of PyTorch itself."""

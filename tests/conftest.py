@@ -1,0 +1,53 @@
+"""What several rooms' tests share: a tiny model with random weights, and a home that is thrown away."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from anmok.checkpoints import Checkpoint
+from anmok.encoder import Encoder
+from anmok.models.spec import DualSpec, TextSpec, VitSpec, weight_shapes
+from anmok.pictures import Transform
+from anmok.texts import Tokenizer
+
+TINY = DualSpec(
+    image=VitSpec(
+        image_size=32, patch_size=8, width=32, layers=2, heads=2, mlp_width=64, activation="quick_gelu",
+        pool="cls", class_token=True, pre_norm=True, patch_bias=False, norm_eps=1e-5, projection=True,
+    ),
+    text=TextSpec(
+        vocabulary=49408, context_length=77, width=16, layers=2, heads=2, mlp_width=32, activation="quick_gelu",
+        causal=True, pool="eos", norm_eps=1e-5, projection_bias=False, eos_token=49407, pad_token=49407,
+    ),
+    dimension=24,
+    score="softmax",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path_factory, monkeypatch):
+    """No test reads or writes the user's cache."""
+    monkeypatch.setenv("ANMOK_HOME", str(tmp_path_factory.getbasetemp() / "anmok-home"))
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint() -> Checkpoint:
+    """A CLIP of two small layers per tower; random weights, OpenAI's tokenizer."""
+    rng = np.random.default_rng(0)
+    weights = {
+        name: (1 + 0.1 * rng.normal(size=shape) if "norm" in name and "weight" in name else 0.1 * rng.normal(size=shape))
+        for name, shape in weight_shapes(TINY).items()
+    }
+    weights["logit_scale"] = np.array(3.0)
+    transform = Transform(
+        size=(32, 32), resize="shortest", interpolation="bicubic", crop=True, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4)
+    )
+    arrays = {name: np.asarray(array, np.float32) for name, array in weights.items()}
+    return Checkpoint(name="tiny", spec=TINY, weights=arrays, transform=transform, tokenizer=Tokenizer.clip())
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tiny_checkpoint) -> Encoder:
+    """The tiny model, ready to encode."""
+    return Encoder(tiny_checkpoint)
