@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from timing import machine, ratios, take_turns
 
 from anmok.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from anmok.models.modules.dual import DualEncoder
@@ -23,12 +25,17 @@ from anmok.models.sizes import SIZES
 from anmok.pictures import Transform, normalize
 from anmok.runtime import open_towers
 from anmok.texts import Tokenizer
-from timing import machine, ratios, take_turns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-TEXTS = [f"a photo of a {noun}, taken in the {place}" for noun in ("cat", "red bag", "paper cup", "bicycle")
-         for place in ("street", "kitchen", "snow", "shop", "garden", "rain", "office", "market")]
+TEXTS = [
+    f"a photo of a {noun}, taken in the {place}"
+    for noun in ("cat", "red bag", "paper cup", "bicycle")
+    for place in ("street", "kitchen", "snow", "shop", "garden", "rain", "office", "market")
+]
 
 
 def main() -> None:
@@ -48,11 +55,12 @@ def measure(name: str, folder: Path, batches: list[int], rounds: int) -> None:
     checkpoint = random_checkpoint(name, folder)
     pictures = np.random.default_rng(0).integers(0, 256, (max(batches), 224, 224, 3), dtype=np.uint8)
     pixels = torch.from_numpy(normalize(pictures, checkpoint.transform))
-    image, text = candidates(checkpoint, folder)
+    image, text = candidates(name, checkpoint, folder)
     for batch in batches:
-        report(name, "image", batch, {who: (lambda run=run: run(pictures[:batch], pixels[:batch])) for who, run in image.items()}, rounds)
+        runs = {who: partial(run, pictures[:batch], pixels[:batch]) for who, run in image.items()}
+        report(name, "image", batch, runs, rounds)
     for batch in batches:
-        report(name, "text", batch, {who: (lambda run=run: run(TEXTS[:batch])) for who, run in text.items()}, rounds)
+        report(name, "text", batch, {who: partial(run, TEXTS[:batch]) for who, run in text.items()}, rounds)
 
 
 def random_checkpoint(name: str, folder: Path) -> Checkpoint:
@@ -60,23 +68,26 @@ def random_checkpoint(name: str, folder: Path) -> Checkpoint:
     torch.manual_seed(0)
     spec = SIZES[name]
     weights = {key: value.numpy() for key, value in DualEncoder(spec).state_dict().items()}
-    transform = Transform(size=(224, 224), resize="shortest", interpolation="bicubic", crop=True, mean=CLIP_MEAN, std=CLIP_STD)
+    transform = Transform(
+        size=(224, 224), resize="shortest", interpolation="bicubic", crop=True, mean=CLIP_MEAN, std=CLIP_STD
+    )
     checkpoint = Checkpoint(name=name, spec=spec, weights=weights, transform=transform, tokenizer=Tokenizer.clip())
     save_checkpoint(checkpoint, folder / "hf")
     return load_checkpoint(folder / "hf")
 
 
-def candidates(checkpoint: Checkpoint, folder: Path) -> tuple[dict[str, Callable], dict[str, Callable]]:
+def candidates(name: str, checkpoint: Checkpoint, folder: Path) -> tuple[dict[str, Callable], dict[str, Callable]]:
     """Image and text encoders of the three, by name. Each is first checked to give the same embedding."""
     ours = open_towers(checkpoint)
     tokenizer = checkpoint.tokenizer
     hf = hugging_face(folder / "hf")
-    oc = open_clip_model(checkpoint)
+    oc = open_clip_model(name, checkpoint)
 
     def in_torch(run: Callable) -> Callable:
         def wrapped(*arguments: object) -> np.ndarray:
             with torch.inference_mode():
                 return run(*arguments).numpy()
+
         return wrapped
 
     def padded(texts: list[str]) -> torch.Tensor:
@@ -92,7 +103,11 @@ def candidates(checkpoint: Checkpoint, folder: Path) -> tuple[dict[str, Callable
         "transformers": in_torch(lambda texts: features(hf.get_text_features(input_ids=padded(texts)))),
         "open_clip": in_torch(lambda texts: oc.encode_text(padded(texts))),
     }
-    same(image, np.zeros((2, 224, 224, 3), np.uint8), torch.from_numpy(normalize(np.zeros((2, 224, 224, 3), np.uint8), checkpoint.transform)))
+    same(
+        image,
+        np.zeros((2, 224, 224, 3), np.uint8),
+        torch.from_numpy(normalize(np.zeros((2, 224, 224, 3), np.uint8), checkpoint.transform)),
+    )
     same(text, TEXTS[:3])
     return image, text
 
@@ -115,7 +130,7 @@ def hugging_face(folder: Path) -> torch.nn.Module:
     return CLIPModel.from_pretrained(folder).eval()
 
 
-def open_clip_model(checkpoint: Checkpoint) -> torch.nn.Module:
+def open_clip_model(name: str, checkpoint: Checkpoint) -> torch.nn.Module:
     """open_clip's model of that size with the checkpoint's weights."""
     torch.library.define("torchvision::nms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     torch.library.define("torchvision::qnms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
@@ -123,14 +138,10 @@ def open_clip_model(checkpoint: Checkpoint) -> torch.nn.Module:
 
     from anmok.checkpoints.open_clip import to_open_clip
 
-    model = open_clip.create_model(f"{checkpoint_name(checkpoint)}-quickgelu").eval()
+    model = open_clip.create_model(name).eval()
     arrays = to_open_clip(checkpoint.spec, checkpoint.weights)
     model.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in arrays.items()}, strict=True)
     return model
-
-
-def checkpoint_name(checkpoint: Checkpoint) -> str:
-    return f"ViT-B-{checkpoint.spec.image.patch_size}"
 
 
 def report(name: str, what: str, batch: int, runs: dict[str, Callable], rounds: int) -> None:

@@ -17,13 +17,13 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 import torch
+from timing import machine, ratios, take_turns
 
 from anmok.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from anmok.models.modules.dual import DualEncoder
 from anmok.models.spec import DualSpec, TextSpec, VitSpec
 from anmok.pictures import Transform
 from anmok.texts import Tokenizer
-from timing import machine, ratios, take_turns
 
 LABELS = "cat,dog,car"
 PIPELINE = """

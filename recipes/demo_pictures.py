@@ -33,7 +33,12 @@ PHOTOGRAPHS = {  # name here: file in skimage/data
     "retina": "retina.jpg",
     "rocket": "rocket.jpg",
 }
-WORDS = {"apple": ("apple", False), "bread": ("bread", False), "apple-in-korean": ("사과", True), "milk-in-korean": ("우유", True)}
+WORDS = {
+    "apple": ("apple", False),
+    "bread": ("bread", False),
+    "apple-in-korean": ("사과", True),
+    "milk-in-korean": ("우유", True),
+}
 
 
 def main() -> None:

@@ -36,12 +36,20 @@ def tiny_checkpoint() -> Checkpoint:
     """A CLIP of two small layers per tower; random weights, OpenAI's tokenizer."""
     rng = np.random.default_rng(0)
     weights = {
-        name: (1 + 0.1 * rng.normal(size=shape) if "norm" in name and "weight" in name else 0.1 * rng.normal(size=shape))
+        name: (
+            1 + 0.1 * rng.normal(size=shape) if "norm" in name and "weight" in name else 0.1 * rng.normal(size=shape)
+        )
         for name, shape in weight_shapes(TINY).items()
     }
     weights["logit_scale"] = np.array(3.0)
     transform = Transform(
-        size=(32, 32), resize="shortest", interpolation="bicubic", crop=True, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4)
+        size=(32, 32),
+        resize="shortest",
+        interpolation="bicubic",
+        crop=True,
+        mean=(0.5, 0.4, 0.3),
+        std=(0.2, 0.3, 0.4),
+        rounding="transformers",
     )
     arrays = {name: np.asarray(array, np.float32) for name, array in weights.items()}
     return Checkpoint(name="tiny", spec=TINY, weights=arrays, transform=transform, tokenizer=Tokenizer.clip())
@@ -51,3 +59,30 @@ def tiny_checkpoint() -> Checkpoint:
 def tiny_encoder(tiny_checkpoint) -> Encoder:
     """The tiny model, ready to encode."""
     return Encoder(tiny_checkpoint)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tiny_checkpoint, tmp_path_factory):
+    """The tiny model on disk, in the Hugging Face layout."""
+    from anmok.checkpoints import save_checkpoint
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_checkpoint(tiny_checkpoint, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def torchvision():
+    """torchvision, also where its compiled operators do not fit this torch; the references only want it imported.
+
+    open_clip and transformers import it. Its wheel may be built for another torch, and then the import fails on
+    operators that nothing here uses; declaring them is enough.
+    """
+    import torch
+
+    for name in ("nms", "qnms"):
+        if not hasattr(torch.ops.torchvision, name):
+            torch.library.define(f"torchvision::{name}", "(Tensor boxes, Tensor scores, float threshold) -> Tensor")
+    import torchvision
+
+    return torchvision

@@ -71,7 +71,7 @@ def test_equal_pictures_and_texts_are_encoded_once(tiny_checkpoint, monkeypatch)
 def test_bad_picture_raises_naming_it(tiny_encoder, pictures, tmp_path):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"")
-    with pytest.raises(PictureError, match="bad.jpg"):
+    with pytest.raises(PictureError, match=r"bad\.jpg"):
         tiny_encoder.encode_image([*pictures, bad])
 
 
@@ -115,7 +115,7 @@ def test_both_engines_agree(tiny_checkpoint, tiny_encoder, pictures):
 
 
 def test_unknown_engine_offers_the_near_one(tiny_checkpoint):
-    with pytest.raises(SettingsError, match="engine 'onxruntime' is unknown.*Did you mean 'onnxruntime'"):
+    with pytest.raises(SettingsError, match=r"engine 'onxruntime' is unknown.*Did you mean 'onnxruntime'"):
         Encoder(tiny_checkpoint, engine="onxruntime")
 
 
@@ -141,3 +141,13 @@ def test_embeddings_of_another_model_are_refused(tiny_encoder):
     other = Embeddings(np.eye(24, dtype=np.float32), "another")
     with pytest.raises(Exception, match="another"):
         tiny_encoder.encode_text("a cat") @ other
+
+
+def test_korean_for_an_english_tokenizer_is_told(tiny_checkpoint):
+    from dataclasses import replace
+
+    from anmok.texts import Tokenizer, UnsupportedScriptWarning
+
+    encoder = Encoder(replace(tiny_checkpoint, tokenizer=Tokenizer.clip()))
+    with pytest.warns(UnsupportedScriptWarning, match="Hangul"):
+        encoder.encode_text("빨간 가방")

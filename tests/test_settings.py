@@ -29,7 +29,7 @@ def test_values_are_read_when_asked(monkeypatch, tmp_path):
 
 def test_misspelled_setting_is_named_with_its_neighbour(monkeypatch):
     monkeypatch.setenv("ANMOK_THREAD", "2")
-    with pytest.raises(SettingsError, match="ANMOK_THREAD is not a setting. Did you mean 'ANMOK_THREADS'"):
+    with pytest.raises(SettingsError, match=r"ANMOK_THREAD is not a setting\. Did you mean 'ANMOK_THREADS'"):
         settings()
 
 

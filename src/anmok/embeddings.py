@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +10,13 @@ import numpy as np
 from anmok.errors import FingerprintMismatch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from numpy.typing import NDArray
 
 __all__ = ["Embeddings", "Failure", "unit"]
+
+EVERY = np.empty(0, np.int64)  # stands for 0 … n-1 until the rows are counted
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,13 @@ class Embeddings:
 
     vectors: NDArray[np.float32]
     fingerprint: str
-    indices: NDArray[np.int64] = field(default=None)  # type: ignore[assignment]  # every row in order
+    indices: NDArray[np.int64] = field(default_factory=lambda: EVERY)
     failed: tuple[Failure, ...] = ()
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2:
             raise ValueError(f"vectors must be [n, d], not of shape {self.vectors.shape}")
-        if self.indices is None:
+        if self.indices is EVERY:
             object.__setattr__(self, "indices", np.arange(len(self.vectors), dtype=np.int64))
 
     def __len__(self) -> int:

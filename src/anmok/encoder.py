@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from pathlib import Path
@@ -17,6 +16,8 @@ from anmok.errors import PictureError, TextError
 from anmok.settings import settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from numpy.typing import NDArray
     from PIL import Image
 
@@ -135,11 +136,18 @@ class Encoder:
 
         Raises:
             TextError: an item is not a string.
+
+        Warns:
+            UnsupportedScriptWarning: a text is in a script (Hangul, for example) that this model's tokenizer
+                cannot carry; said once per script.
         """
+        from anmok.texts import warn_unsupported_scripts
+
         items = [texts] if isinstance(texts, str) else list(texts)
         for index, item in enumerate(items):
             if not isinstance(item, str):
                 raise TextError(f"text {index} is a {type(item).__name__}, expected a string")
+        warn_unsupported_scripts(self.checkpoint.tokenizer, items)
         distinct = sorted(set(items), key=lambda text: (len(text), text))
         vectors = np.empty((len(distinct), self.dimension), np.float32)
         with progress.task("encoding texts", len(distinct)) as advance:

@@ -47,7 +47,7 @@ def load_model(name: str | Path) -> Any:
         raise MissingExtra("torch", "train", "load_model") from error
     checkpoint = load_checkpoint(name)
     model = from_weights(checkpoint.spec, checkpoint.weights)
-    model.checkpoint = checkpoint  # transform and tokenizer travel with the module, so that `save` has them
+    model.checkpoint = checkpoint  # type: ignore[assignment]  # transform and tokenizer travel with the module, so that `save` has them
     return model
 
 
@@ -75,7 +75,8 @@ def _as_checkpoint(model: Any) -> Checkpoint:
     checkpoint = getattr(model, "checkpoint", None)
     if not isinstance(checkpoint, Checkpoint):
         raise CheckpointError(
-            f"cannot save a {type(model).__name__}: expected an Encoder, a Checkpoint, or a module from anmok.load_model"
+            f"cannot save a {type(model).__name__}: "
+            "expected an Encoder, a Checkpoint, or a module from anmok.load_model"
         )
     if hasattr(model, "state_dict"):
         arrays = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}

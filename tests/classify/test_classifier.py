@@ -101,7 +101,8 @@ def test_wrong_use_is_refused(encoder, make_encoder):
         Classifier.from_embeddings(encoder, LabelSet(["cat", "dog"]), encoder.encode_text(["cat"]))
 
 
-def test_many_pictures_are_scored_in_parts_like_one_by_one(encoder):
+def test_many_pictures_are_scored_in_parts_like_one_by_one(encoder, monkeypatch):
+    monkeypatch.setattr("anmok.classify.classifier.CELLS", 50)
     classifier = Classifier(encoder, ["cat", "dog", "고양이"])
     pictures = [f"thing {number}".encode() for number in range(300)]
     together = classifier.classify(pictures)

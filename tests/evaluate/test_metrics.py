@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anmok.evaluate.metrics import auroc, bootstrap, false_positive_rate, hits_at, recall_chance, wilson
+from anmok.evaluate.metrics import auroc, auroc_interval, false_positive_rate, hits_at, recall_chance, wilson
 
 few = settings(max_examples=60, deadline=None)
 numbers = st.lists(st.integers(0, 4).map(float), min_size=1, max_size=8)
@@ -77,10 +77,16 @@ def test_wilson_of_nothing_is_everything():
     assert wilson(0.0, 0) == (0.0, 1.0)
 
 
-def test_bootstrap_holds_the_area_and_repeats():
-    random = np.random.default_rng(1)
-    positive, negative = random.normal(1, 1, 100), random.normal(0, 1, 100)
-    low, high = bootstrap(positive, negative)
-    assert low < auroc(positive, negative) < high
-    assert high - low < 0.2
-    assert bootstrap(positive, negative) == (low, high)
+def test_interval_of_an_area_covers_it_in_19_of_20_draws():
+    random = np.random.default_rng(0)
+    true = 0.5 * (1 + math.erf(1 / 2))  # of two normals one standard deviation apart
+    covered = 0
+    for _ in range(300):
+        positive, negative = random.normal(1, 1, 40), random.normal(0, 1, 60)
+        low, high = auroc_interval(auroc(positive, negative), 40, 60)
+        covered += low <= true <= high
+    assert 0.91 <= covered / 300 <= 0.98
+
+
+def test_interval_of_a_perfect_area_is_a_point():
+    assert auroc_interval(1.0, 5, 5) == (1.0, 1.0)

@@ -11,10 +11,9 @@ from anmok.evaluate.digits import digit_pictures
 from anmok.evaluate.tasks import class_names, levels
 
 
-def shoes(number, english="a pair of shoes", korean="신발"):
-    return english.encode(), {
-        "source": "clothes", "labels": ["shoes"], "captions_en": [english, "photo"], "captions_ko": [korean, "신발 사진"],
-    }  # fmt: skip
+def shoes(number):
+    captions = {"captions_en": ["a pair of shoes", "photo"], "captions_ko": ["신발", "신발 사진"]}
+    return b"a pair of shoes", {"source": "clothes", "labels": ["shoes"], **captions}
 
 
 def hat(number):

@@ -29,19 +29,6 @@ def draw_fixture() -> Callable[..., Image.Image]:
 
 
 @pytest.fixture(scope="session")
-def torchvision() -> ModuleType:
-    """torchvision, also where its compiled operators do not fit this torch: no test here uses one."""
-    torch = pytest.importorskip("torch")
-    try:
-        import torchvision
-    except RuntimeError:  # operator torchvision::nms does not exist
-        for name in ("nms", "qnms"):
-            torch.library.define(f"torchvision::{name}", "(Tensor boxes, Tensor scores, float threshold) -> Tensor")
-        import torchvision
-    return torchvision
-
-
-@pytest.fixture(scope="session")
 def open_clip_transform(torchvision: ModuleType) -> ModuleType:
     import open_clip.transform
 

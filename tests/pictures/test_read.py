@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -179,7 +180,7 @@ def test_file_names_in_any_script(tmp_path, name):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
 def test_file_names_that_would_break_a_line_or_an_encoding_are_escaped(tmp_path):
-    for name in (b"two\nlines.png", b"bell\x07.png", b"not-utf8-\xff.png"):
+    for name in (b"two\nlines.png", b"bell\x07.png", b"not-utf8-\xff.png", "gnp.\u202ejpg".encode()):
         path = tmp_path / os.fsdecode(name)
         try:
             path.write_bytes(encode(quarters(), "PNG"))
@@ -253,6 +254,7 @@ def test_errors_travel_between_processes():
     assert (error.picture, error.reason, str(error)) == ("a.jpg", "is empty", "a.jpg: is empty")
 
 
+@examples(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_give_a_picture_or_a_picture_error(data):
     try:

@@ -13,8 +13,18 @@ RED = np.full((40, 80, 3), (250, 0, 0), np.uint8)
 
 def test_page_shows_names_bars_badges_and_messages():
     card = Card("컵.jpg", thumbnail(RED), (("컵 cup", 0.873), ("plate", 0.1)), badge="none of these")
-    html = render(Page("Seen", facts={"pictures": "1"}, rows=[Row("Pictures", [card]), Row("Search", message="nothing found")]))
-    for text in ("컵.jpg", "컵 cup", "87%", "width: 87.3%", "none of these", "nothing found", "<dt>pictures</dt><dd>1</dd>"):
+    html = render(
+        Page("Seen", facts={"pictures": "1"}, rows=[Row("Pictures", [card]), Row("Search", message="nothing found")])
+    )
+    for text in (
+        "컵.jpg",
+        "컵 cup",
+        "87%",
+        "width: 87.3%",
+        "none of these",
+        "nothing found",
+        "<dt>pictures</dt><dd>1</dd>",
+    ):
         assert text in html
 
 

@@ -1,14 +1,13 @@
 """SentencePiece files read and texts normalized as the library itself does."""
 
 import pytest
+import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anmok.errors import CheckpointError
 from anmok.texts.pipelines import SiglipPipeline
 from anmok.texts.sentencepiece import SentencePieceModel
-
-sentencepiece = pytest.importorskip("sentencepiece")
 
 
 @pytest.fixture(scope="module")

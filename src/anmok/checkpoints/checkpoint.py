@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+    from onnxruntime import InferenceSession
 
     from anmok.models.spec import DualSpec
     from anmok.pictures import Transform
@@ -37,7 +38,7 @@ class ExportedGraphs:
     image_input: str = "pixel_values"
     text_input: str = "input_ids"
 
-    def output_of(self, session: Any) -> str:
+    def output_of(self, session: InferenceSession) -> str:
         """The name of the embedding among the outputs of an open session.
 
         Raises:

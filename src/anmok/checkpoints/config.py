@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from anmok.errors import CheckpointError
+from anmok.models.spec import DualSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from anmok.models.spec import Activation
+    from anmok.models.spec import Activation, ResNetSpec, TextSpec, VitSpec
 
-__all__ = ["ACTIVATIONS", "Section"]
+__all__ = ["ACTIVATIONS", "Section", "make_spec"]
 
 ACTIVATIONS: dict[str, Activation] = {
     "quick_gelu": "quick_gelu",
@@ -23,6 +24,20 @@ ACTIVATIONS: dict[str, Activation] = {
 LARGEST = {"layers": 1000, "size": 10_000_000}  # beyond any model: a config that says more is damaged or hostile
 
 
+def make_spec(
+    file: Path, *, image: VitSpec | ResNetSpec, text: TextSpec, dimension: int, score: Literal["softmax", "sigmoid"]
+) -> DualSpec:
+    """Join the towers.
+
+    Raises:
+        CheckpointError: they do not fit together; names the file.
+    """
+    try:
+        return DualSpec(image=image, text=text, dimension=dimension, score=score)
+    except CheckpointError as error:
+        raise CheckpointError(f"{file} cannot be used: {error}") from error
+
+
 class Section:
     """One object of a config file, with the defaults of its layout under it.
 
@@ -30,7 +45,13 @@ class Section:
     """
 
     def __init__(
-        self, file: Path, values: Any, defaults: Mapping[str, Any], *, name: str = "", problems: list[str] | None = None
+        self,
+        file: Path,
+        values: object,
+        defaults: Mapping[str, Any],
+        *,
+        name: str = "",
+        problems: list[str] | None = None,
     ) -> None:
         self.file = file
         self.problems: list[str] = [] if problems is None else problems
@@ -40,7 +61,7 @@ class Section:
             values = {}
         self._values = {**defaults, **{key: value for key, value in values.items() if value is not None}}
 
-    def get(self, key: str) -> Any:
+    def get(self, key: str) -> Any:  # noqa: ANN401 (JSON)
         """The value as it is, or None."""
         return self._values.get(key)
 

@@ -7,7 +7,7 @@ beside them.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from onnx import ModelProto
 
     from anmok.models.spec import DualSpec
 
@@ -84,7 +85,7 @@ def _initializers(file: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[np.f
     }
 
 
-def _read(file: Path) -> Any:
+def _read(file: Path) -> ModelProto:
     import onnx
 
     try:

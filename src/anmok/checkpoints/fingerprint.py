@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from anmok.checkpoints.checkpoint import Checkpoint
+    from anmok.models.spec import DualSpec
 
 __all__ = ["fingerprint"]
 
@@ -55,7 +57,7 @@ def _weights_digest(checkpoint: Checkpoint) -> str:
         files: tuple[Path, ...] = _with_external_data(checkpoint.exports.image, checkpoint.exports.text)
     else:
         files = getattr(checkpoint.weights, "files", ())
-    key = _key(files)
+    key = _key(files, checkpoint.spec)
     remembered = _read_cache() if key else {}
     if key in remembered:
         return remembered[key]
@@ -91,9 +93,9 @@ def _with_external_data(*models: Path) -> tuple[Path, ...]:
     return tuple(file for file in (*models, *beside) if file.is_file())
 
 
-def _key(files: tuple[Path, ...]) -> str:
+def _key(files: tuple[Path, ...], spec: DualSpec) -> str:
     """Names the state of these files, or nothing where they are small enough to hash each time."""
-    states: list[Any] = [VERSION]
+    states: list[Any] = [VERSION, asdict(spec)]  # the spec says how the files are read
     total = 0
     for file in files:
         state = file.stat()
@@ -119,4 +121,5 @@ def _remember(key: str, digest: str) -> None:
         temporary.write_text(json.dumps({**_read_cache(), key: digest}, indent=0), encoding="utf-8")
         temporary.replace(home / CACHE)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from anmok.checkpoints.layouts import files_of, find_layout
 from anmok.errors import CheckpointError, HubUnreachable, did_you_mean
@@ -101,6 +101,6 @@ def _explain(error: Exception, repository: str, revision: str, known: Collection
     return f"the hub answered {status}" if status else f"the hub cannot be reached ({text})"
 
 
-def _status(error: Any) -> int | None:
+def _status(error: Exception) -> int | None:
     status = getattr(getattr(error, "response", None), "status_code", None)
     return status if isinstance(status, int) else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anmok.checkpoints.config import ACTIVATIONS, Section
+from anmok.checkpoints.config import ACTIVATIONS, Section, make_spec
 from anmok.checkpoints.sources import Source, source
 from anmok.errors import CheckpointError
 from anmok.models.spec import DualSpec, TextSpec, VitSpec
@@ -70,9 +70,8 @@ def ignored(name: str) -> bool:
 def sources(spec: DualSpec) -> dict[str, Source]:
     """Our name → names of the Hugging Face layout."""
     clip = spec.score == "softmax"
-    table = {"logit_scale": source("logit_scale")}
-    if spec.logit_bias:
-        table["logit_bias"] = source("logit_bias")
+    ones = 0 if clip else 1  # SigLIP stores its two numbers as arrays of one
+    table = {"logit_scale": source("logit_scale", ones=ones), "logit_bias": source("logit_bias", ones=ones)}
     table |= _image_sources(spec.image) if isinstance(spec.image, VitSpec) else {}
     table["text.token_embedding.weight"] = source("text_model.embeddings.token_embedding.weight")
     table["text.position_embedding"] = source("text_model.embeddings.position_embedding.weight")
@@ -149,14 +148,9 @@ def _clip(config: dict[str, Any], file: Path, tokenizer: Tokenizer) -> DualSpec:
         text.problem("eos_token_id", "so texts end at the highest id, but the tokenizer has ids above its end of text")
     if eos_token not in (LEGACY_EOS, tokenizer.eos_token):
         text.problem("eos_token_id", f"but the tokenizer ends texts with {tokenizer.eos_token}")
-    spec = DualSpec(
-        image=image,
-        text=_text_spec(text, tokenizer, causal=True),
-        dimension=top.size("projection_dim"),
-        score="softmax",
-    )
+    words, dimension = _text_spec(text, tokenizer, causal=True), top.size("projection_dim")
     top.finish()
-    return spec
+    return make_spec(file, image=image, text=words, dimension=dimension, score="softmax")
 
 
 def _siglip(config: dict[str, Any], file: Path, tokenizer: Tokenizer) -> DualSpec:
@@ -182,9 +176,9 @@ def _siglip(config: dict[str, Any], file: Path, tokenizer: Tokenizer) -> DualSpe
     dimension = text.size("projection_size") if text.get("projection_size") else text.size("hidden_size")
     if dimension != image.width:
         problems.append(f"texts have {dimension} dimensions and pictures {image.width}, expected the same")
-    spec = DualSpec(image=image, text=_text_spec(text, tokenizer, causal=False), dimension=dimension, score="sigmoid")
+    words = _text_spec(text, tokenizer, causal=False)
     vision.finish()
-    return spec
+    return make_spec(file, image=image, text=words, dimension=dimension, score="sigmoid")
 
 
 def _section(config: dict[str, Any], file: Path, tower: str, defaults: dict[str, Any], problems: list[str]) -> Section:
@@ -247,7 +241,7 @@ def _image_sources(image: VitSpec) -> dict[str, Source]:
         "image.patch_embedding.bias": source(f"{embeddings}.patch_embedding.bias"),
         "image.class_embedding": source(f"{embeddings}.class_embedding"),
         "image.position_embedding": source(f"{embeddings}.position_embedding.weight"),
-        "image.pool.probe": source("vision_model.head.probe"),
+        "image.pool.probe": source("vision_model.head.probe", ones=2),
         "image.pool.attention.qkv.weight": source("vision_model.head.attention.in_proj_weight"),
         "image.pool.attention.qkv.bias": source("vision_model.head.attention.in_proj_bias"),
     }

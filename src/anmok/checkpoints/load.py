@@ -63,8 +63,11 @@ def load_checkpoint(name_or_folder: str | Path, *, offline: bool | None = None) 
 def _find(name: str | Path, offline: bool | None) -> tuple[Path, str | None]:
     """The local folder or file of a name, and the hub repository it came from, if it did."""
     path = Path(name).expanduser()
-    if path.exists():
-        return path, None
+    try:
+        if path.exists():
+            return path, None
+    except OSError as error:  # longer than a file name can be
+        raise CheckpointError(f"{str(name)[:80]!r} cannot be a checkpoint's name: {error.strerror}") from error
     text = str(name)
     if isinstance(name, Path) or text.startswith(("/", "./", "../", "~", ".\\")) or Path(text).is_absolute():
         raise MissingFile(f"{path} is not there: expected a folder with a checkpoint, or a .pt file")

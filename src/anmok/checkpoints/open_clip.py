@@ -11,20 +11,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from anmok.checkpoints.config import Section
+from anmok.checkpoints.config import Section, make_spec
 from anmok.checkpoints.sources import Source, source
 from anmok.errors import did_you_mean
-from anmok.models.spec import Activation, DualSpec, ResNetSpec, TextSpec, VitSpec
+from anmok.models.spec import ResNetSpec, TextSpec, VitSpec, weight_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
+    from anmok.models.spec import Activation, DualSpec
     from anmok.texts import Tokenizer
 
-__all__ = ["config_of", "ignored", "saves", "sources", "spec_of", "text_section", "trims"]
+__all__ = ["config_of", "ignored", "saves", "sources", "spec_of", "text_section", "to_open_clip", "trims"]
 
 VISION = {"layers": 12, "width": 768, "head_width": 64, "mlp_ratio": 4.0, "patch_size": 16, "image_size": 224}
 TEXT = {
@@ -65,16 +68,12 @@ def spec_of(model: dict[str, Any], file: Path, tokenizer: Tokenizer) -> DualSpec
     vision = Section(file, model.get("vision_cfg"), VISION, name="vision_cfg", problems=problems)
     text = Section(file, model.get("text_cfg"), TEXT, name="text_cfg", problems=problems)
     image = _image(vision, model.get("vision_cfg"), quick, dimension)
-    spec = DualSpec(
-        image=image,
-        text=_text(text, model.get("text_cfg"), quick, tokenizer),
-        dimension=dimension,
-        score="softmax" if model.get("init_logit_bias") is None else "sigmoid",
-    )
+    words = _text(text, model.get("text_cfg"), quick, tokenizer)
     if model.get("multimodal_cfg") is not None:
         problems.append("multimodal_cfg (CoCa's captioning decoder) is not supported yet")
     top.finish()
-    return spec
+    score: Literal["softmax", "sigmoid"] = "softmax" if model.get("init_logit_bias") is None else "sigmoid"
+    return make_spec(file, image=image, text=words, dimension=dimension, score=score)
 
 
 def text_section(model: dict[str, Any], file: Path) -> tuple[int, str | None, dict[str, Any]]:
@@ -121,7 +120,7 @@ def saves(spec: DualSpec) -> bool:
     """Whether open_clip has a model of this spec, other than through timm."""
     image, text = spec.image, spec.text
     if isinstance(image, ResNetSpec):
-        fits = image.heads == image.width * 32 // 64
+        fits = True
     else:
         fits = (image.class_token, image.patch_bias, image.projection, image.naflex) == (True, False, True, False)
         fits = fits and image.pre_norm and image.pool in ("cls", "mean") and image.norm_eps == text.norm_eps
@@ -130,12 +129,26 @@ def saves(spec: DualSpec) -> bool:
     return fits and plain and (text.causal or text.pool == "last")
 
 
+def to_open_clip(spec: DualSpec, weights: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Our arrays under the names of `open_clip.CLIP`'s state dict.
+
+    Without the `num_batches_tracked` counters of a ResNet, which carry no weights.
+    """
+    table = sources(spec, ())
+    return {
+        part: piece
+        for name in weight_shapes(spec)
+        for part, piece in zip(table[name].parts, table[name].split(weights[name]), strict=True)
+    }
+
+
 def config_of(spec: DualSpec) -> dict[str, Any]:
     """The `model_cfg` that describes a spec for which `saves` is true."""
     image, text = spec.image, spec.text
     norm = {} if text.norm_eps == 1e-5 else {"norm_kwargs": {"eps": text.norm_eps}}
     if isinstance(image, ResNetSpec):
         vision: dict[str, Any] = {"layers": list(image.layers), "width": image.width, "patch_size": None}
+        vision["head_width"] = image.features // image.heads
     else:
         vision = {
             "layers": image.layers,
@@ -170,7 +183,7 @@ def config_of(spec: DualSpec) -> dict[str, Any]:
     }
 
 
-def _image(vision: Section, given: Any, quick: bool, dimension: int) -> VitSpec | ResNetSpec:
+def _image(vision: Section, given: object, quick: bool, dimension: int) -> VitSpec | ResNetSpec:
     known = {
         *VISION,
         "no_ln_pre",
@@ -252,7 +265,7 @@ def _timm_image(vision: Section, dimension: int) -> VitSpec:
     )
 
 
-def _text(text: Section, given: Any, quick: bool, tokenizer: Tokenizer) -> TextSpec:
+def _text(text: Section, given: object, quick: bool, tokenizer: Tokenizer) -> TextSpec:
     known = {*TEXT, "no_causal_mask", "proj_bias", "act_kwargs", "norm_kwargs"}
     _unsupported(text, given, known)
     pool, causal = text.get("pool_type"), not text.get("no_causal_mask")
@@ -282,7 +295,7 @@ def _text(text: Section, given: Any, quick: bool, tokenizer: Tokenizer) -> TextS
     )
 
 
-def _unsupported(section: Section, given: Any, known: set[str]) -> None:
+def _unsupported(section: Section, given: object, known: set[str]) -> None:
     """Note options that change the model in ways that anmok cannot follow; unknown ones might."""
     for key, value in given.items() if isinstance(given, Mapping) else ():
         if key == "hf_model_name" and value:

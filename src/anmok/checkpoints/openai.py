@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from anmok.checkpoints.config import make_spec
 from anmok.errors import CheckpointError
 from anmok.models.spec import DualSpec, ResNetSpec, TextSpec, VitSpec
 
@@ -62,7 +63,7 @@ def spec_of(shapes: Mapping[str, Shape], file: Path) -> DualSpec:
         raise CheckpointError(
             f"{file} looks like OpenAI's state dict, but its arrays do not make a CLIP ({error!r}): is it cut?"
         ) from error
-    return DualSpec(image=image, text=text, dimension=dimension, score="softmax")
+    return make_spec(file, image=image, text=text, dimension=dimension, score="softmax")
 
 
 def _vit(shapes: Mapping[str, Shape]) -> VitSpec:

@@ -15,7 +15,7 @@ import io
 import pickle  # only its opcodes: every name goes through `_Loader.find_class`
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -69,8 +69,15 @@ def open_pickle(file: Path) -> Arrays:
     )
 
 
+class _Sealed:
+    """What a pickle may hold but not change: its BUILD instruction would otherwise set attributes after the checks."""
+
+    def __setstate__(self, state: object) -> None:
+        raise CheckpointError("the pickle tries to change a tensor or a function after it was made")
+
+
 @dataclass(frozen=True)
-class _Storage:
+class _Storage(_Sealed):
     """The bytes of one or more tensors, in the file."""
 
     data: NDArray[Any]  # flat; bfloat16 as its bits
@@ -78,7 +85,7 @@ class _Storage:
 
 
 @dataclass(frozen=True)
-class _Tensor:
+class _Tensor(_Sealed):
     storage: _Storage
     offset: int
     shape: tuple[int, ...]
@@ -116,6 +123,8 @@ class _Archive:
                 pickles = [name for name in entries if name == "data.pkl" or name.endswith("/data.pkl")]
                 if len(pickles) != 1:
                     raise CheckpointError(f"{file} is a zip, but not one of torch: it has no data.pkl")
+                if entries[pickles[0]].compress_type != zipfile.ZIP_STORED:  # torch never does; it could be a bomb
+                    raise CheckpointError(f"{file} is a zip, but not one of torch: its data.pkl is compressed")
                 prefix = pickles[0].removesuffix("data.pkl")
                 if f"{prefix}byteorder" in entries and opened.read(f"{prefix}byteorder") != b"little":
                     raise CheckpointError(f"{file} was written on a big-endian machine; {HOW_TO_CONVERT}")
@@ -149,7 +158,7 @@ class _Loader(pickle.Unpickler):
         self._allowed = _allowed_names()
         self._storages: dict[str, _Storage] = {}
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> object:
         """The harmless stand-in for a name of the pickle."""
         if module == "torch" and name in STORAGES:
             return _StorageType(STORAGES[name])
@@ -164,35 +173,31 @@ class _Loader(pickle.Unpickler):
             "If you trust where it comes from, " + HOW_TO_CONVERT
         )
 
-    def persistent_load(self, reference: Any) -> _Storage:
+    def persistent_load(self, reference: object) -> _Storage:
         """A storage: ("storage", type, key, device, number of items)."""
-        kind, storage_type, key, _, items = reference
-        if kind != "storage" or not isinstance(storage_type, _StorageType) or not isinstance(items, int) or items < 0:
-            raise CheckpointError(f"{self._file}: its pickle refers to {kind!r}, expected a storage of tensors")
+        match reference:
+            case ("storage", _StorageType() as kind, str() as key, _, int() as items) if items >= 0:
+                pass
+            case _:
+                raise CheckpointError(f"{self._file}: its pickle refers to {reference!r}, expected a storage")
         if key not in self._storages:
-            self._storages[key] = self._archive.storage(str(key), storage_type.dtype, items)
+            self._storages[key] = self._archive.storage(key, kind.dtype, items)
         return self._storages[key]
 
 
 @dataclass(frozen=True)
-class _StorageType:
+class _StorageType(_Sealed):
     dtype: str
 
 
-class _Call:
-    """A function that a pickle may call. Without attributes, so that a pickle cannot change it."""
+@dataclass(frozen=True)
+class _Call(_Sealed):
+    """A function that a pickle may call."""
 
-    __slots__ = ("_function",)
-    _function: Callable[..., Any]
+    function: Callable[..., object]
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        object.__setattr__(self, "_function", function)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(name)
-
-    def __call__(self, *arguments: Any) -> Any:
-        return self._function(*arguments)
+    def __call__(self, *arguments: object) -> object:
+        return self.function(*arguments)
 
 
 def _allowed_names() -> dict[tuple[str, str], Any]:
@@ -211,7 +216,9 @@ def _allowed_names() -> dict[tuple[str, str], Any]:
     }
 
 
-def _rebuild_tensor(storage: _Storage, offset: int, shape: Any, strides: Any, *_: Any) -> _Tensor:
+def _rebuild_tensor(
+    storage: _Storage, offset: int, shape: Iterable[int], strides: Iterable[int], *_: object
+) -> _Tensor:
     shape, strides = tuple(shape), tuple(strides)
     numbers = (offset, *shape, *strides)
     if not isinstance(storage, _Storage) or not all(isinstance(number, int) and number >= 0 for number in numbers):
@@ -228,26 +235,28 @@ def _script_module_class() -> type:
 
 
 class _ScriptModule:
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         self.__dict__.update(state if isinstance(state, dict) else {})
 
 
-def _tensors(content: Any) -> dict[str, _Tensor]:
+def _tensors(content: object) -> dict[str, _Tensor]:
     """The tensors of what was loaded, by dotted name."""
     if isinstance(content, Mapping):
-        inner = content.get("state_dict")
-        if isinstance(inner, Mapping):  # a training checkpoint: beside the state dict lie optimizer and epoch
-            return _tensors(inner)
-        return {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, _Tensor)}
+        inner = content.get("state_dict")  # a training checkpoint: beside it lie optimizer and epoch
+        state = inner if isinstance(inner, Mapping) else content
+        return {name: value for name, value in state.items() if isinstance(name, str) and isinstance(value, _Tensor)}
     tensors: dict[str, _Tensor] = {}
     waiting = [("", content)]
+    seen: set[int] = set()
     while waiting:
         prefix, module = waiting.pop()
-        for name, value in (vars(module) if isinstance(module, _ScriptModule) else {}).items():
+        if not isinstance(module, _ScriptModule) or id(module) in seen:  # a module inside itself would never end
+            continue
+        seen.add(id(module))
+        for name, value in vars(module).items():
             if isinstance(value, _Tensor):
                 tensors[prefix + name] = value
-            elif isinstance(value, _ScriptModule):
-                waiting.append((f"{prefix}{name}.", value))
+            waiting.append((f"{prefix}{name}.", value))
     return tensors
 
 

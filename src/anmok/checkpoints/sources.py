@@ -33,10 +33,12 @@ class Source:
         "same"       nothing, apart from axes of length 1 that come or go ([1, 1, w] → [w])
         "transpose"  [in, out] → [out, in]
         "patches"    NaFlex's linear patch embedding [w, p*p*3] → [w, 3, p, p]
+    `ones`: axes of length 1 that the layout has in front, for saving.
     """
 
     parts: tuple[str, ...]
     change: Literal["same", "transpose", "patches"] = "same"
+    ones: int = 0
 
     def fuse(self, arrays: Sequence[NDArray[Any]], shape: Shape) -> NDArray[Any]:
         """Join the layout's arrays into ours, of `shape`. One part is not copied."""
@@ -54,6 +56,7 @@ class Source:
             array = array.T
         elif self.change == "patches":
             array = array.transpose(0, 2, 3, 1).reshape(array.shape[0], -1)
+        array = array.reshape((1,) * self.ones + array.shape)
         return [array] if len(self.parts) == 1 else np.split(array, len(self.parts))
 
     def fits(self, shapes: Sequence[Shape], wanted: Shape) -> bool:
@@ -74,9 +77,9 @@ class Source:
 Sources = Mapping[str, Source]
 
 
-def source(*parts: str, change: Literal["same", "transpose", "patches"] = "same") -> Source:
-    """Short for `Source(parts, change)`, so that layouts read as tables."""
-    return Source(parts, change)
+def source(*parts: str, change: Literal["same", "transpose", "patches"] = "same", ones: int = 0) -> Source:
+    """Short for `Source(parts, change, ones)`, so that layouts read as tables."""
+    return Source(parts, change, ones)
 
 
 def check(

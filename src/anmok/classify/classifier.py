@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Classifier", "Prediction", "Predictions"]
 
-ROWS = 256  # pictures scored at a time, so that a million labels fit into memory
+CELLS = 1 << 22  # pictures times labels scored at a time, so that a million labels fit into memory
 
 
 @dataclass(frozen=True)
@@ -179,8 +179,9 @@ class Classifier:
         if top < 1:
             raise LabelError(f"top is {top}, expected 1 or more")
         results: list[Predictions] = []
-        for start in range(0, len(embeddings), ROWS):
-            rows = embeddings[start : start + ROWS]
+        step = max(1, CELLS // len(self.labels))
+        for start in range(0, len(embeddings), step):
+            rows = embeddings[start : start + step]
             cosines = rows @ self.embeddings
             matches = self.matches(rows)
             probabilities = self._probabilities(cosines)
@@ -194,7 +195,7 @@ class Classifier:
 
     def matches(self, embeddings: Embeddings) -> NDArray[np.float32]:
         """Honest score of each label for each picture, [n, m] in 0..1 (see `anmok.scores`)."""
-        return scores.match(embeddings, self.embeddings, background=self._background)
+        return self._background.match(embeddings, self._weighed)
 
     def fit_threshold(self, pictures: Pictures, labels: Sequence[str | None]) -> float:
         """Choose what counts as "none of these" from a few examples, and keep it as `threshold`.
@@ -220,8 +221,12 @@ class Classifier:
         return self.threshold
 
     @cached_property
-    def _background(self) -> Embeddings:
+    def _background(self) -> scores.Background:
         return scores.background(self.encoder)
+
+    @cached_property
+    def _weighed(self) -> scores.Weighed:
+        return self._background.weigh(self.embeddings)
 
     @cached_property
     def _hierarchy(self) -> Hierarchy:

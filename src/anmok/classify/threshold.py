@@ -34,7 +34,7 @@ def best_threshold(matches: NDArray[np.float32], known: NDArray[np.bool_]) -> fl
     if not len(matches):
         raise LabelError("a threshold needs examples: give pictures of the labels, and pictures of none of them")
     values = np.unique(matches.astype(np.float64))
-    edges = np.concatenate([[min(0.0, values[0])], values, [max(1.0, values[-1])]])
+    edges = np.concatenate([[min(0.0, values[0])], values, [max(1.0, values[-1] + 1e-3)]])
     cuts = (edges[1:] + edges[:-1]) / 2
     gaps = edges[1:] - edges[:-1]
     found = matches[None, :] >= cuts[:, None]

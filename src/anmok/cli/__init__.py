@@ -7,6 +7,7 @@ Exit status 0: all done; 1: some items failed, the others are done; 2: usage, or
 from __future__ import annotations
 
 import sys
+import warnings
 
 __all__ = ["main"]
 
@@ -18,6 +19,7 @@ def main() -> None:
     from anmok.errors import AnmokError
 
     _speak_utf8()
+    warnings.showwarning = lambda message, *_: say(f"anmok: {message}")
     try:
         app(prog_name="anmok")
     except Failed:

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from anmok.classify import Classifier
     from anmok.classify.classifier import Predictions
     from anmok.encoder import Encoder
+    from anmok.report import Card
 
-__all__ = ["classify", "make_classifier", "predictions_record"]
+__all__ = ["card_of", "classify", "make_classifier", "predictions_record"]
 
 NONE = "none of these · 해당 없음"
 
@@ -29,7 +30,9 @@ def classify(
     top: options.Top = 5,
     back_off: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Answer with the parent label where no label is this probable.", show_default=False),
+        typer.Option(
+            min=0, max=1, help="Answer with the parent label where no label is this probable.", show_default=False
+        ),
     ] = None,
     json: options.Json = False,
     html: options.Html = None,
@@ -105,7 +108,7 @@ def _page(files: list[str], results: list[Predictions], classifier: Classifier, 
     return write(Page("What anmok sees · 안목이 본 것", facts=facts, rows=[Row("Pictures · 사진", cards)]), path)
 
 
-def card_of(picture: str, predictions: Predictions) -> object:
+def card_of(picture: str, predictions: Predictions) -> Card:
     """A report card of one picture and its labels."""
     from anmok.report import Card, thumbnail
 

@@ -15,8 +15,8 @@ from anmok.cli.classify import card_of, make_classifier
 from anmok.cli.output import finish, say, show_progress
 
 if TYPE_CHECKING:
-    from anmok.collections import Collection
-    from anmok.report import Row
+    from anmok.collections import Collection, Hit
+    from anmok.report import Card, Row
 
 __all__ = ["demo"]
 
@@ -89,7 +89,11 @@ def _found(collection: Collection, query: str) -> Row:
     from anmok.report import Row
 
     hits = collection.search(query, top=6)
-    message = "" if any(hit.found is not False for hit in hits) else "Nothing here stands out for this query. · 뚜렷한 결과가 없습니다."
+    message = (
+        ""
+        if any(hit.found is not False for hit in hits)
+        else "Nothing here stands out for this query. · 뚜렷한 결과가 없습니다."
+    )
     return Row(f"“{query}”", _hits(hits), "Search by words · 말로 찾기", message, compact=True)
 
 
@@ -101,7 +105,7 @@ def _similar(collection: Collection, pictures: list[str]) -> Row:
     return Row(f"Like {query.name}", _hits(hits[:6]), "Search by picture · 사진으로 찾기", compact=True)
 
 
-def _hits(hits: list) -> list:
+def _hits(hits: list[Hit]) -> list[Card]:
     from anmok.report import Card, thumbnail
 
     return [
@@ -115,5 +119,6 @@ def _footer(own: bool) -> str:
 
     text = f"Made by anmok {__version__}. Everything ran on this machine; nothing was sent anywhere."
     if not own:
-        text += "\nPhotographs: public domain and CC0; handwritten digits: UCI, CC BY 4.0. Sources in the package's data/demo/NOTICE.md."
+        text += "\nPhotographs: public domain and CC0; handwritten digits: UCI, CC BY 4.0. "
+        text += "Sources in the package's data/demo/NOTICE.md."
     return text

@@ -40,7 +40,8 @@ Templates = Annotated[
     str, typer.Option("--templates", help="Prompt templates: small, clip80, korean, none, or a text file.")
 ]
 Collection = Annotated[
-    Path, typer.Option("--collection", "-c", help="Folder of the collection, made by `anmok index`.", show_default=False)
+    Path,
+    typer.Option("--collection", "-c", help="Folder of the collection, made by `anmok index`.", show_default=False),
 ]
 Top = Annotated[int, typer.Option("--top", "-k", min=1, help="How many to show.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]

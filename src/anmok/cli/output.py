@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Failed", "emit", "finish", "say", "show_progress", "table"]
 
 
-class Failed(Exception):  # noqa: N818 (it is an exit status, not an error of the program)
+class Failed(Exception):
     """Ends a command with exit status 1: some items failed, the others are done."""
 
 
@@ -43,7 +43,9 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     """Print a table for people on stdout."""
     from rich.table import Table
 
-    drawn = Table(*columns, title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    drawn = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for place, column in enumerate(columns):
+        drawn.add_column(column, overflow="fold", no_wrap=place == 0)
     for row in rows:
         drawn.add_row(*row)
     _console(stderr=False).print(drawn)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from anmok.encoder import Encoder
+    from anmok.encoder import Encoder, Picture
     from anmok.store import Store
 
 __all__ = ["FAILED", "OWN_FIELDS", "Batch", "Entry", "Failure", "IndexReport", "describe", "file_of", "user_metadata"]
@@ -75,7 +75,7 @@ class Batch:
     """
 
     entries: list[Entry] = field(default_factory=list)
-    fresh: dict[str, Any] = field(default_factory=dict)
+    fresh: dict[str, Picture] = field(default_factory=dict)
     failed: dict[str, dict[str, Any]] = field(default_factory=dict)
     fresh_bytes: int = 0
 
@@ -84,7 +84,7 @@ class Batch:
         """Whether it is time to commit."""
         return len(self.entries) + len(self.failed) >= BATCH_FILES or self.fresh_bytes >= BATCH_BYTES
 
-    def add_fresh(self, entry: Entry, content: Any) -> None:
+    def add_fresh(self, entry: Entry, content: Picture) -> None:
         """Take in an entry that has to be encoded; of equal contents one is."""
         self.entries.append(entry)
         if self.fresh.setdefault(entry.metadata["hash"], content) is content:
@@ -112,7 +112,7 @@ class Batch:
             outdated = [entry.key for entry in broken if entry.kind == "changed"]
             store.delete([*outdated, *(entry.moved_from for entry in stored if entry.moved_from is not None)])
             failures = store.documents(FAILED)
-            failures.remove([entry.key for entry in stored])
+            failures.delete([entry.key for entry in stored])
             failures.update(self.failed)
         return stored
 

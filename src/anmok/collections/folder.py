@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-import os
 import stat
 import warnings
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
 
 from anmok.errors import AnmokError, PictureError
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from PIL import Image
+
+    from anmok.encoder import Picture
 
 __all__ = [
     "MAX_FILE_BYTES",
@@ -85,7 +88,7 @@ def file_state(path: str) -> FileState:
         PictureError: it cannot be asked about, or is no regular file.
     """
     try:
-        status = os.stat(path)
+        status = Path(path).stat()
     except (FileNotFoundError, NotADirectoryError) as error:
         if Path(path).is_symlink():
             raise PictureError(path, "is a link to a file that is not there") from error
@@ -124,18 +127,16 @@ def content_hash(data: bytes) -> str:
     return blake2b(data, digest_size=16).hexdigest()
 
 
-def picture_size(picture: Any) -> tuple[int | None, int | None]:
+def picture_size(picture: Picture) -> tuple[int | None, int | None]:
     """Width and height of a picture as it is seen (upright); None where they cannot be told.
 
     Args:
         picture: bytes of a file (only its header is read), PIL picture, or array [h, w, ...].
     """
-    if hasattr(picture, "shape"):
+    if isinstance(picture, np.ndarray):
         return int(picture.shape[1]), int(picture.shape[0])
     try:
-        if hasattr(picture, "getexif"):
-            return _upright_size(picture)
-        return _size_of_bytes(picture)
+        return _size_of_bytes(picture) if isinstance(picture, bytes) else _upright_size(cast("Image.Image", picture))
     except Exception:  # its pixels were read before; if its metadata is odd, the size is left open
         return None, None
 

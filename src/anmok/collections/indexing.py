@@ -59,6 +59,7 @@ class FolderRun:
                 advance(1)
             self._commit()
         self._remove_gone(present)
+        self.store.refresh_index()
         failed = tuple(Failure(picture, error) for picture, error in sorted(self.failed.items()))
         return IndexReport(**self.counts, failed=failed)
 
@@ -98,10 +99,7 @@ class FolderRun:
                 if known and known[0] == state and not failure:
                     self.counts["unchanged"] += 1
                     return
-                if failure and not self.retry and (failure["bytes"], failure["mtime_ns"]) == (
-                    state.bytes,
-                    state.mtime_ns,
-                ):
+                if failure and not self.retry and FileState(failure["bytes"], failure["mtime_ns"]) == state:
                     self.failed[path] = failure["error"]
                     return
             content = read_content(path)
@@ -169,20 +167,20 @@ class FolderRun:
         if gone or forgotten:
             with writing(self.store):
                 self.counts["removed"] += self.store.delete(gone)
-                self.store.documents(FAILED).remove([*forgotten, *gone])
+                self.store.documents(FAILED).delete([*forgotten, *gone])
 
 
 def remove_folder(store: Store, folder: str | Path) -> int:
     """Take a folder's pictures out of the collection; the files stay. Returns how many there were."""
     root = Path(folder).resolve().as_posix()
-    keys = [key for key in store.keys() if _is_inside(key, root)]
+    keys = [key for key in store.keys(None) if _is_inside(key, root)]
     failures = [key for key in store.documents(FAILED) if _is_inside(key, root)]
     folders = [name for name in store.documents(FOLDERS) if name == root or _is_inside(name, root)]
     if not keys and not failures and not folders:
         raise StoreError(f"{store.path} has nothing of {root}. Its folders: {', '.join(store.documents(FOLDERS))}")
     with writing(store):
-        store.documents(FAILED).remove(failures)
-        store.documents(FOLDERS).remove(folders)
+        store.documents(FAILED).delete(failures)
+        store.documents(FOLDERS).delete(folders)
         return store.delete(keys)
 
 
@@ -194,8 +192,9 @@ def _is_gone(path: str) -> bool:
     """Whether a file is really not there, and not merely in a folder that cannot be listed now."""
     try:
         file_state(path)
+        # on Windows and macOS a file that was renamed from A.jpg to a.jpg still answers to A.jpg
+        return Path(path).name not in [entry.name for entry in Path(path).parent.iterdir()]
     except FileGone:
         return True
-    except PictureError:
-        return False
-    return False
+    except (PictureError, OSError):
+        return Path(path).is_dir()

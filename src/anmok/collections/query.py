@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
@@ -25,9 +24,11 @@ from anmok.embeddings import Embeddings, unit
 from anmok.errors import QueryError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from anmok.encoder import Encoder
+    from anmok.encoder import Encoder, Picture
 
 __all__ = ["Term", "format_query", "parse_query", "query_vector"]
 
@@ -85,7 +86,7 @@ def format_query(terms: Sequence[Term]) -> str:
     return " ".join(parts).removeprefix("+ ")
 
 
-def query_vector(query: Any, encoder: Encoder) -> NDArray[np.float32]:
+def query_vector(query: str | Picture | Embeddings, encoder: Encoder) -> NDArray[np.float32]:
     """The unit vector [d] of a query.
 
     Args:
@@ -102,11 +103,11 @@ def query_vector(query: Any, encoder: Encoder) -> NDArray[np.float32]:
         query.require(encoder.fingerprint)
         if len(query) != 1:
             raise QueryError(f"the query has {len(query)} embeddings, expected one: search for each by itself")
-        return query.vectors[0]
+        return _row(query)
     if not isinstance(query, str):
-        return encoder.encode_image([query]).vectors[0]
+        return _row(encoder.encode_image([query]))
     if is_picture_name(query) and _is_file(query):  # also where the file's own name holds a " - "
-        return encoder.encode_image([Path(query).expanduser()]).vectors[0]
+        return _row(encoder.encode_image([Path(query).expanduser()]))
     return _combine(parse_query(query), encoder)
 
 
@@ -123,7 +124,12 @@ def _combine(terms: list[Term], encoder: Encoder) -> NDArray[np.float32]:
     total = weights @ unit(vectors)
     if np.linalg.norm(total) < 1e-4 * np.abs(weights).sum():
         raise QueryError("the terms of the query cancel out: nothing is left to search for")
-    return unit(total[None])[0]
+    return _row(Embeddings(unit(total[None]), encoder.fingerprint))
+
+
+def _row(embeddings: Embeddings) -> NDArray[np.float32]:
+    vector: NDArray[np.float32] = embeddings.vectors[0]
+    return vector
 
 
 def _read_term(query: str, start: int) -> tuple[str, float, int]:

@@ -9,7 +9,7 @@ text whose embedding changes with its neighbours in the batch.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +17,11 @@ from PIL import Image
 
 from anmok.doctor.finding import Finding
 from anmok.models.spec import VitSpec
+from anmok.texts import UnsupportedScriptWarning, unsupported_scripts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from anmok.encoder import Encoder
@@ -44,17 +47,12 @@ def golden_pictures() -> list[Image.Image]:
 
 def examine_encoder(encoder: Encoder) -> list[Finding]:
     """Examine a loaded encoder, with the reference implementation too where it is installed."""
-    checks: tuple[Callable[[Encoder], Finding | None], ...] = (
-        _sees_the_whole_picture,
-        _antialiases,
-        _pads_and_ends_texts,
-        _folds_case,
-        _batch_does_not_matter,
-        _equals_stored,
-        _equals_modules,
-        _equals_reference,
-    )
-    return [finding for check in checks if (finding := check(encoder)) is not None]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnsupportedScriptWarning)  # `_reads_korean` tells it
+        findings = [check(encoder) for check in INPUTS]
+        if not any(finding.status == "wrong" for finding in findings):  # else the towers would be fed wrong input
+            findings += [finding for check in TOWERS if (finding := check(encoder)) is not None]
+    return findings
 
 
 def _golden(*, height: int, width: int) -> Image.Image:
@@ -69,6 +67,14 @@ def _golden(*, height: int, width: int) -> Image.Image:
 def _is_siglip(encoder: Encoder) -> bool:
     image = encoder.checkpoint.spec.image
     return isinstance(image, VitSpec) and image.pool == "map"
+
+
+def _reads_korean(encoder: Encoder) -> Finding:
+    unsupported = unsupported_scripts(encoder.checkpoint.tokenizer, ["빨간 가방 사진"])
+    if unsupported:
+        spent = f"{unsupported[0].tokens_per_letter:.1f} tokens a letter"
+        return Finding("Korean text", "missing", f"the tokenizer cannot carry it ({spent}): use a multilingual model")
+    return Finding("Korean text", "ok", "the tokenizer carries it")
 
 
 def _sees_the_whole_picture(encoder: Encoder) -> Finding:
@@ -89,11 +95,14 @@ def _sees_the_whole_picture(encoder: Encoder) -> Finding:
 
 def _antialiases(encoder: Encoder) -> Finding:
     """A fine chessboard becomes gray when it is made smaller; without antialiasing it becomes noise."""
-    board = (np.indices((1024, 1024)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    board = (np.indices((1531, 1531)).sum(axis=0) % 2 * 255).astype(np.uint8)  # a prime: no size divides it
     transform = encoder.checkpoint.transform
     picture = Image.fromarray(board, "L").convert("RGB")
-    pixels = transform.patches(picture)[0] if transform.resize == "naflex" else transform(picture)
-    spread = float(pixels[pixels.any(axis=-1)].std()) if pixels.any() else 0.0
+    if transform.resize == "naflex":
+        patches, mask, _ = transform.patches(picture)
+        spread = float(patches[mask].std())
+    else:
+        spread = float(transform(picture).std())
     if spread > 8:
         return Finding("antialiasing", "wrong", f"a fine pattern becomes noise (spread {spread:.0f} of 255)")
     return Finding("antialiasing", "ok", f"{transform.interpolation}, antialiased")
@@ -101,12 +110,12 @@ def _antialiases(encoder: Encoder) -> Finding:
 
 def _pads_and_ends_texts(encoder: Encoder) -> Finding:
     tokenizer = encoder.checkpoint.tokenizer
-    ids = tokenizer(list(GOLDEN_TEXTS))
+    ids, short = tokenizer(list(GOLDEN_TEXTS)), tokenizer(["a"]).shape[1]
     name = "text length"
     spec = encoder.checkpoint.spec.text
-    if spec.pool == "last" and ids.shape[1] != spec.context_length:
+    if spec.pool == "last" and short != spec.context_length:
         return Finding(
-            name, "wrong", f"SigLIP pools at token {spec.context_length}, but texts come out {ids.shape[1]} long"
+            name, "wrong", f"SigLIP pools at token {spec.context_length}, but a short text comes out {short} long"
         )
     if spec.pool == "eos" and not (ids == spec.eos_token).any(axis=1).all():
         return Finding(name, "wrong", f"a text has no end-of-text token {spec.eos_token}, where this model pools")
@@ -176,21 +185,25 @@ def _equals_reference(encoder: Encoder) -> Finding | None:
         return None
     if not (_installed("transformers") and _installed("torch")):
         return Finding("reference", "missing", "pip install transformers torch to compare with the reference itself")
+    try:
+        theirs = _reference_embeddings(folder, encoder.checkpoint.spec.text.context_length)
+    except (ImportError, RuntimeError) as error:  # a torchvision that does not fit torch raises RuntimeError
+        return Finding("reference", "missing", f"transformers cannot be used here: {error}")
     ours = _golden_embeddings(encoder)
-    theirs = _reference_embeddings(folder, encoder.checkpoint.spec.text.context_length)
     worst = max(float(np.abs(ours[name] - theirs[name]).max()) for name in ours)
     return _compared("equal to transformers, pixels and text included", worst, 1e-3)
 
 
 def _reference_embeddings(folder: Any, context_length: int) -> dict[str, NDArray[np.float32]]:
     import torch
-    from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+    import transformers
 
     from anmok.embeddings import unit
 
-    model = AutoModel.from_pretrained(folder).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    images = AutoImageProcessor.from_pretrained(folder, use_fast=False)(golden_pictures(), return_tensors="pt")
+    auto: Any = transformers
+    model = auto.AutoModel.from_pretrained(folder).eval()
+    tokenizer = auto.AutoTokenizer.from_pretrained(folder)
+    images = auto.AutoImageProcessor.from_pretrained(folder, backend="pil")(golden_pictures(), return_tensors="pt")
     texts = tokenizer(
         list(GOLDEN_TEXTS), padding="max_length", truncation=True, max_length=context_length, return_tensors="pt"
     )
@@ -202,11 +215,28 @@ def _reference_embeddings(folder: Any, context_length: int) -> dict[str, NDArray
 
 
 def _compared(name: str, worst: float, allowed: float) -> Finding:
-    status = "ok" if worst <= allowed else "wrong"
-    return Finding(name, status, f"largest difference {worst:.1e}, allowed {allowed:.0e}")
+    return Finding(
+        name, "ok" if worst <= allowed else "wrong", f"largest difference {worst:.1e}, allowed {allowed:.0e}"
+    )
 
 
 def _installed(library: str) -> bool:
     from importlib.util import find_spec
 
     return find_spec(library) is not None
+
+
+# What is fed to the towers is looked at first: wrong input would only make the comparisons below it confusing.
+INPUTS: tuple[Callable[[Encoder], Finding], ...] = (
+    _reads_korean,
+    _sees_the_whole_picture,
+    _antialiases,
+    _pads_and_ends_texts,
+    _folds_case,
+)
+TOWERS: tuple[Callable[[Encoder], Finding | None], ...] = (
+    _batch_does_not_matter,
+    _equals_stored,
+    _equals_modules,
+    _equals_reference,
+)

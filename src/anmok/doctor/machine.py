@@ -35,11 +35,17 @@ def _python() -> Finding:
 
 
 def _processor() -> Finding:
-    from numpy._core._multiarray_umath import __cpu_features__ as features
-
-    sets = [name for name in INSTRUCTION_SETS if features.get(name)]
+    sets = [name for name in INSTRUCTION_SETS if _features().get(name)]
     cores = _usable_cores()
     return Finding("processor", "ok", f"{_processor_name()}, {cores} cores, {' '.join(sets) or 'no vector extensions'}")
+
+
+def _features() -> dict[str, bool]:
+    """What the processor has, as NumPy found out when it was imported (the same on every system)."""
+    from importlib import import_module
+
+    features: dict[str, bool] = import_module("numpy._core._multiarray_umath").__cpu_features__
+    return features
 
 
 def _usable_cores() -> int:
@@ -79,7 +85,9 @@ def _formats() -> list[Finding]:
         findings.append(Finding(f"{name} pictures", "ok" if there else "missing", detail))
     heic = find_spec("pillow_heif") is not None
     findings.append(
-        Finding("HEIC pictures", "ok" if heic else "missing", "read" if heic else "pip install 'anmok[heic]' to read them")
+        Finding(
+            "HEIC pictures", "ok" if heic else "missing", "read" if heic else "pip install 'anmok[heic]' to read them"
+        )
     )
     return findings
 

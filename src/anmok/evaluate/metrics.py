@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["auroc", "bootstrap", "false_positive_rate", "hits_at", "recall_chance", "wilson"]
+__all__ = ["auroc", "auroc_interval", "false_positive_rate", "hits_at", "recall_chance", "wilson"]
 
 Z95 = 1.959963984540054  # two-sided 95% of the normal distribution
 
@@ -58,16 +58,13 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     return max(0.0, center - half), min(1.0, center + half)
 
 
-def bootstrap(
-    positive: NDArray[np.floating], negative: NDArray[np.floating], *, draws: int = 200, seed: int = 0
-) -> tuple[float, float]:
-    """95% confidence interval of the AUROC: percentiles over resampled positives and negatives."""
-    random = np.random.default_rng(seed)
-    areas = [
-        auroc(random.choice(positive, len(positive)), random.choice(negative, len(negative))) for _ in range(draws)
-    ]
-    low, high = np.percentile(areas, [2.5, 97.5])
-    return float(low), float(high)
+def auroc_interval(area: float, positives: int, negatives: int) -> tuple[float, float]:
+    """95% confidence interval of an AUROC, from independent cases (Hanley and McNeil 1982, equation 1)."""
+    both_above = area / (2 - area)  # two positives above one negative
+    both_below = 2 * area**2 / (1 + area)  # one positive above two negatives
+    spread = area * (1 - area) + (positives - 1) * (both_above - area**2) + (negatives - 1) * (both_below - area**2)
+    half = Z95 * math.sqrt(max(spread, 0.0) / (positives * negatives))
+    return max(0.0, area - half), min(1.0, area + half)
 
 
 def auroc(positive: NDArray[np.floating], negative: NDArray[np.floating]) -> float:

@@ -19,7 +19,7 @@ class Result:
     `name`: the data ("clothing"); `language`: of the texts ("en", "ko"), or "" where there is none.
     `metric`: "accuracy@1", "text to picture recall@10", …; `value`: 0..1.
     `n`: cases it was measured on; `chance`: what guessing reaches.
-    `low`, `high`: 95% confidence interval (Wilson; bootstrap for AUROC).
+    `low`, `high`: 95% confidence interval (Wilson; Hanley and McNeil for AUROC).
     `details`: whatever explains the number, such as the count of classes.
     """
 

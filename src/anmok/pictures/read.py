@@ -18,6 +18,7 @@ import zlib
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias
+from unicodedata import category
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -58,7 +59,7 @@ BROKEN = (
     zlib.error,
     Image.DecompressionBombError,
 )
-"""What Pillow throws on broken bytes (each was seen). Caught around Pillow's calls only."""
+"""What Pillow is known to throw on broken bytes. Caught around Pillow's calls only."""
 
 NOISY = ("ICO", "TIFF")
 """Formats whose metadata Pillow reads, and warns about, only as it loads the pixels."""
@@ -131,7 +132,7 @@ def read(
 
         return _read_bytes(download(source), name, limit)
     if isinstance(source, str | os.PathLike):
-        return _read_file(Path(source), name, limit)
+        return _read_file(Path(os.fsdecode(source)), name, limit)
     raise PictureError(name, "expected a path, bytes, a PIL picture or a uint8 array [h, w, 3]")
 
 
@@ -148,8 +149,14 @@ def picture_name(source: object) -> str:
         return f"picture of {len(source)} bytes in memory"
     if isinstance(source, str | os.PathLike):
         text = os.fsdecode(source)
-        return text if text.isprintable() and text else repr(text)
+        return repr(text) if not text or any(_breaks_a_line(character) for character in text) else text
     return f"object of type {type(source).__name__}"
+
+
+def _breaks_a_line(character: str) -> bool:
+    """Control and direction characters, line ends, and bytes that are no text. (Not the odd spaces
+    that macOS puts into names of screenshots, nor the joiners inside emoji and Indic words.)"""
+    return category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in "\u200c\u200d"
 
 
 def system_reason(error: OSError) -> str:

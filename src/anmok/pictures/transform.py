@@ -66,11 +66,8 @@ class Transform:
         problems = _problems(self)
         if problems:
             raise CheckpointError("picture transform: " + "; ".join(problems))
-        # One way to say one thing, so that equal transforms have equal fingerprints.
-        if self.resize_to == self.size:
-            object.__setattr__(self, "resize_to", None)
-        if self.resize in ("longest", "naflex") or (self.resize == "squash" and self.resize_to is None):
-            object.__setattr__(self, "crop", False)
+        for name, value in _unused(self).items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def from_huggingface(cls, config: Mapping[str, Any]) -> Transform:
@@ -140,7 +137,7 @@ class Transform:
         filter_ = Image.Resampling[self.interpolation.upper()]
         if self.resize == "shortest" and height * width > MAX_RESIZED_PIXELS:
             return _resized_middle(picture, (height, width), self.size, self.rounding, filter_)
-        return np.asarray(picture.resize((width, height), filter_))
+        return np.array(picture.resize((width, height), filter_))
 
     def _resized_size(self, given: Size) -> Size:
         target = self.resize_to or self.size
@@ -257,7 +254,7 @@ def _resized_middle(
     part = picture.crop((left, top, right, bottom))
     # Columns first, as Pillow does where it enlarges (each pass rounds to whole gray levels).
     part = part.resize((width, part.height), filter_, box=(columns[0], 0, columns[1], part.height))
-    return np.asarray(part.resize((width, height), filter_, box=(0, rows[0], width, rows[1])))
+    return np.array(part.resize((width, height), filter_, box=(0, rows[0], width, rows[1])))
 
 
 def _needed(given: int, resized: int, wanted: int, rounding: Rounding) -> tuple[int, int, int, tuple[float, float]]:
@@ -274,6 +271,24 @@ def _needed(given: int, resized: int, wanted: int, rounding: Rounding) -> tuple[
     reach = math.ceil(4 * max(1.0, scale))  # the widest filter (Lanczos) looks 3 pixels far
     first, last = max(0, math.floor(begin) - reach), min(given, math.ceil(end) + reach)
     return first, last, kept, (begin - first, end - first)
+
+
+def _unused(transform: Transform) -> dict[str, Any]:
+    """Fields that change nothing, with the value they are given instead.
+
+    There is one way to say one thing, so that equal transforms have equal fingerprints.
+    """
+    unused: dict[str, Any] = {}
+    squash = transform.resize == "squash" and transform.resize_to in (None, transform.size)
+    if transform.resize_to == transform.size or transform.resize in ("longest", "naflex"):
+        unused["resize_to"] = None
+    if squash or transform.resize in ("longest", "naflex"):
+        unused["crop"] = False
+    if squash or transform.resize == "naflex":  # nothing is cropped or padded
+        unused |= {"rounding": "torchvision", "fill": (0, 0, 0)}
+    if transform.resize != "naflex":
+        unused |= {"patch_size": 0, "max_patches": 0}
+    return unused
 
 
 def _problems(transform: Transform) -> list[str]:
@@ -293,8 +308,8 @@ def _problems(transform: Transform) -> list[str]:
             problems.append(f"std is {color!r}, expected numbers above 0")
         elif name == "fill" and not all(isinstance(value, int) and 0 <= value <= 255 for value in color):
             problems.append(f"fill is {color!r}, expected whole numbers of 0 to 255")
-    if transform.resize == "shortest" and not transform.crop:
-        problems.append("resize 'shortest' without a crop gives pictures of different sizes")
+    if not transform.crop and (transform.resize == "shortest" or transform.resize_to not in (None, transform.size)):
+        problems.append(f"resize {transform.resize!r} without a crop does not give pictures of this size")
     if transform.resize == "naflex" and (transform.patch_size < 1 or transform.max_patches < 1):
         problems.append("resize 'naflex' needs patch_size and max_patches")
     return problems

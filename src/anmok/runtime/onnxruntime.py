@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from anmok.checkpoints import Checkpoint
@@ -56,9 +55,7 @@ class OnnxTowers:
         from anmok.models.graphs import image_graph
 
         transform = self._checkpoint.transform
-        graph = image_graph(
-            self._checkpoint.spec, self._checkpoint.weights, mean=transform.mean, std=transform.std
-        )
+        graph = image_graph(self._checkpoint.spec, self._checkpoint.weights, mean=transform.mean, std=transform.std)
         return open_session(graph, threads=self._threads)
 
     @cached_property
@@ -87,10 +84,8 @@ def open_session(graph: Graph | Path, *, threads: int = 0) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: what matters is raised
     options.intra_op_num_threads = threads
-    if not hasattr(graph, "model"):
+    if isinstance(graph, Path):
         return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in graph.initializers.values()]
     options.add_external_initializers(list(graph.initializers), values)
-    return onnxruntime.InferenceSession(
-        graph.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    return onnxruntime.InferenceSession(graph.model.SerializeToString(), options, providers=["CPUExecutionProvider"])

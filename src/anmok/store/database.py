@@ -174,7 +174,9 @@ class Database:
 
     def backup(self, target: Path) -> None:
         """Copy the committed state to a new file, while others read and write."""
-        with translated_errors(target), contextlib.closing(sqlite3.connect(target)) as copy:
+        with self.lock, translated_errors(target), contextlib.closing(sqlite3.connect(target)) as copy:
+            if self.in_transaction:
+                raise StoreError(f"{self.path.parent} cannot be copied inside a transaction: commit first")
             self._usable().backup(copy)
 
     def _usable(self) -> sqlite3.Connection:
@@ -207,6 +209,8 @@ class Database:
                 f"{self.path.parent} has format {version}, this anmok knows up to {len(MIGRATIONS)}:"
                 " update anmok (pip install --upgrade anmok) to open it"
             )
+        if not self.readonly:
+            self.execute("PRAGMA journal_mode = WAL")  # as it was made; only now, because it writes to an empty file
         if version < len(MIGRATIONS):
             self._migrate()
 
@@ -248,8 +252,6 @@ def _connect(path: Path, readonly: bool, busy_timeout_s: float) -> sqlite3.Conne
         connection.execute("PRAGMA checkpoint_fullfsync = ON")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
         connection.execute("PRAGMA temp_store = MEMORY")
-        if not readonly:
-            connection.execute("PRAGMA journal_mode = WAL")
     except BaseException:
         connection.close()
         raise
@@ -267,6 +269,7 @@ def create_database(path: Path, meta: Mapping[str, Any]) -> bool:
         try:
             with contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as connection:
                 connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = OFF")  # it is synced once, below, before it gets its name
                 connection.execute("BEGIN IMMEDIATE")
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 _apply_migrations(connection.execute, 0)

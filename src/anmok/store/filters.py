@@ -31,6 +31,7 @@ __all__ = ["OPERATORS", "condition"]
 NUMBER = "IN ('integer', 'real')"
 TEXT = "= 'text'"
 LARGEST_INTEGER = 2**63 - 1
+LONGEST_PATTERN = 50_000  # bytes; SQLite takes no longer ones
 
 
 def condition(where: Mapping[str, Any] | None) -> Condition:
@@ -153,6 +154,8 @@ def _prefix(field: str, value: object) -> Condition:
 
 def _like(field: str, value: object) -> Condition:
     """SQL's LIKE: % is any text, _ any character, a backslash takes their meaning away; A-Z equal a-z."""
+    if isinstance(value, str) and len(value.encode("utf-8", "replace")) > LONGEST_PATTERN:
+        raise QueryError(f"the filter on {field!r} has a like pattern longer than {LONGEST_PATTERN} bytes")
     return _field(field, f"f.type {TEXT} AND f.atom LIKE ? ESCAPE '\\'", [_text(field, "like", value)])
 
 

@@ -124,10 +124,19 @@ def build(stamp: Stamp, blocks: Iterable[Block]) -> tuple[Graph, Stamp]:
 
 
 def extend(folder: Path, old: Stamp, new: Stamp, blocks: Iterable[Block]) -> tuple[Graph, Stamp]:
-    """The graph of the file, read into memory, with newer rows added."""
-    graph = _graph(old.dimension)
-    graph.load(str(folder / INDEX))
-    return graph, replace(new, rows=old.rows + _add(graph, blocks))
+    """The graph of the file, read into memory, with newer rows added.
+
+    Raises:
+        IndexUnusable: the file is not the one that `old` stood in.
+    """
+    try:
+        if _read_stamp(folder / INDEX) != old:
+            raise IndexUnusable("it was replaced meanwhile")
+        graph = _graph(old.dimension)
+        graph.load(str(folder / INDEX))
+        return graph, replace(new, rows=old.rows + _add(graph, blocks))
+    except RuntimeError as error:  # usearch raises what C++ threw
+        raise IndexUnusable(f"usearch says: {error}") from error
 
 
 def write(folder: Path, graph: Graph, stamp: Stamp) -> None:

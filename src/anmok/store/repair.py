@@ -58,6 +58,7 @@ def check(database: Database, searcher: Searcher) -> CheckReport:
     index = "none"
     rows = generation = 0
     try:
+        searcher.map_index()
         with database.reading():
             rows, generation = count_rows(database), database.generation
             problems += _structure(database, searcher.dimension)
@@ -105,7 +106,7 @@ def _vectors(database: Database, searcher: Searcher) -> list[str]:
 def _index(database: Database, searcher: Searcher, problems: list[str]) -> str:
     if files.signature(searcher.folder) is None:
         return "none"
-    index = searcher.open_index()
+    index = searcher.current_index()
     if index is None:
         problems.append("the index cannot be used; it is built again by the next search, or anmok store compact")
         return "none"
@@ -133,7 +134,10 @@ def compact(database: Database, searcher: Searcher) -> int:
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     with database.reading():
         if files.signature(searcher.folder) is not None or searcher.rows() > searcher.limits.exact_rows:
-            searcher.write_index(anew=True)
+            try:
+                searcher.write_index(anew=True)
+            except OSError as error:
+                raise StoreError(f"{database.path} is compacted, but its index cannot be written: {error}") from error
     return before - _bytes(database.path.parent)
 
 
@@ -153,6 +157,7 @@ def backup(database: Database, target: Path) -> None:
             if (state := copy.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
                 raise StoreDamaged(f"{database.path} is damaged ({state}); no backup was made")
             # a store of its own, so that an index of the original is never taken for one of the copy
+            copy.execute("PRAGMA synchronous = OFF")  # it is synced below, before it gets its name
             copy.execute("UPDATE meta SET value = ? WHERE name = 'id'", (uuid.uuid4().hex,))
             copy.commit()
         sync_file(draft / DATABASE)

@@ -116,6 +116,10 @@ def _read(folder: Path, copy: Path) -> dict[str, Rows]:
 def _read_tables(path: Path) -> dict[str, Rows]:
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.text_factory = bytes
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.Error:
+            return {table: {} for table in TABLES}
         highest = _highest_id(connection, path.stat().st_size)
         return {table: dict(_salvage(connection, table, columns, highest)) for table, columns in TABLES.items()}
 

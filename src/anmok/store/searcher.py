@@ -63,7 +63,9 @@ class Searcher:
         self.limits = limits
         self._cache = RowCache(dimension)
         self._index: VectorIndex | None = None
-        self._told: tuple[object, ...] = ()
+        self._cannot_write = False
+        self._refused: tuple[int, ...] | None = None  # signature of an index file that cannot be used
+        self._told: set[tuple[str, ...]] = set()
         self._counted: tuple[tuple[int, ...], int] = ((), 0)
 
     def close(self) -> None:
@@ -138,30 +140,31 @@ class Searcher:
                 return self._compare(queries, top, allowed, index)
         wanted = min(top, available)
         rankings: list[Ranking | None] = [None] * len(queries)
-        fetch = max(FIRST_FETCH, FETCH_PER_RESULT * top)
-        fetch = int(fetch / max(share, 1e-9))
+        fetch = int(max(FIRST_FETCH, FETCH_PER_RESULT * top) / max(share, 1e-9))
         while wanted and fetch <= MOST_FETCH and any(ranking is None for ranking in rankings):
-            open_ones = [number for number, ranking in enumerate(rankings) if ranking is None]
-            keys = index.search(queries[open_ones], min(fetch, index.stamp.rows))
-            for number, ranking in zip(open_ones, self._rerank(queries[open_ones], keys, top, allowed), strict=True):
-                if len(ranking[0]) >= wanted:
-                    rankings[number] = ranking
+            waiting = [number for number, ranking in enumerate(rankings) if ranking is None]
+            keys = index.search(queries[waiting], min(fetch, index.stamp.rows))
+            for number, (scores, ids) in zip(waiting, self._rerank(queries[waiting], keys, allowed), strict=True):
+                # a last place that ties with the worst candidate may tie with rows that were not fetched
+                if len(ids) == available or (len(ids) > wanted and scores[wanted - 1] > scores[-1]):
+                    rankings[number] = scores[:top], ids[:top]
             fetch *= 4
         left = [number for number, ranking in enumerate(rankings) if ranking is None]
         for number, ranking in zip(left, self._compare(queries[left], top, allowed, index), strict=True):
             rankings[number] = ranking
         return [ranking for ranking in rankings if ranking is not None]
 
-    def _rerank(self, queries: Vectors, keys: Ids, top: int, allowed: Ids | None) -> list[Ranking]:
-        """Candidates of the index [q, c] → rankings by the vectors that the database holds for them."""
+    def _rerank(self, queries: Vectors, keys: Ids, allowed: Ids | None) -> list[Ranking]:
+        """Candidates of the index [q, c] → rankings of all of them by the vectors that the database holds for them."""
         candidates = np.unique(keys[keys > 0])
         if allowed is not None:
             candidates = candidates[np.isin(candidates, allowed, assume_unique=True)]
         ids, rows = read_rows(self.database, self.dimension, candidates)
         rankings = []
         for query, near in zip(queries, keys, strict=True):
-            places = np.flatnonzero(np.isin(ids, near))
-            rankings.append(best(cosines(query, rows[places]), ids[places], top))
+            places = np.searchsorted(ids, near)
+            places = places[ids.take(places, mode="clip") == near] if len(ids) else places[:0]
+            rankings.append(best(cosines(query, rows[places]), ids[places], len(places)))
         return rankings
 
     def _compare(self, queries: Vectors, top: int, allowed: Ids | None, index: VectorIndex) -> list[Ranking]:
@@ -180,22 +183,33 @@ class Searcher:
         )
         return nearest(queries, older, top)
 
-    def open_index(self) -> VectorIndex | None:
-        """The index as it is on disk now, or None (the log says why) where it cannot be used."""
+    def map_index(self) -> None:
+        """Map the index file as it is on disk now. The log says why where it cannot be used.
+
+        Called before the database's state is fixed for a search, so that the file is never newer than
+        that state; one that still is belongs to a database that was put back to an older copy.
+        """
         signature = files.signature(self.folder)
         if self._index is not None and self._index.signature == signature:
-            return self._index
+            return
         self.close_index()
-        if signature is None:
-            return None
+        if signature is None or signature == self._refused:
+            return
         try:
             self._index = VectorIndex(self.folder, self.store, self.dimension)
-            if self._index.stamp.last_id > self.database.last_id:
-                raise IndexUnusable("it is newer than the database")
         except IndexUnusable as error:
-            self.close_index()
+            self._refused = signature
             self._tell("the index of %s cannot be used: %s", self.folder, error)
+
+    def current_index(self) -> VectorIndex | None:
+        """The mapped index, if it stands for this database."""
+        if self._index is None:
             return None
+        stamp = self._index.stamp
+        if stamp.last_id > self.database.last_id or stamp.generation > self.database.generation:
+            self._tell("the index of %s cannot be used: it is newer than the database", self.folder)
+            self._refused = self._index.signature
+            self.close_index()
         return self._index
 
     def close_index(self) -> None:
@@ -209,34 +223,44 @@ class Searcher:
 
         None where there is none and none can be written; searches then compare all rows.
         """
-        index = self.open_index()
+        index = self.current_index()
         rows = self.rows()
         newer = count_rows(self.database, index.stamp.last_id) if index else rows
         if index is not None and newer <= tail_share * rows:
             return index
-        if self.database.readonly or self.database.in_transaction:
+        if self.database.readonly or self.database.in_transaction or self._cannot_write:
             if index is None:
-                self._tell("%s has no usable index; every row is compared until it is opened for writing", self.folder)
+                self._tell("%s has no usable index; every row is compared until one can be written", self.folder)
             return index
         dead = index.stamp.rows - (rows - newer) if index else 0
         anew = index is None or dead > DEAD_SHARE * index.stamp.rows
-        return self.write_index(anew=anew)
-
-    def write_index(self, *, anew: bool) -> VectorIndex | None:
-        """Build the index anew or add the newer rows to it, and map it."""
-        old = None if anew or self._index is None else self._index.stamp
-        meta = self.database.meta()
-        stamp = Stamp(self.store, int(meta["generation"]), self.dimension, self.database.last_id, rows=0)
-        above = old.last_id if old else 0
-        log.info("%s the index of %s", "extending" if old else "building", self.folder)
         try:
-            blocks = self._with_progress(above)
-            graph, stamp = files.extend(self.folder, old, stamp, blocks) if old else files.build(stamp, blocks)
-            self.close_index()
-            files.write(self.folder, graph, stamp)
+            self.write_index(anew=anew)
         except OSError as error:
+            self._cannot_write = True  # not again for every search of this object
             self._tell("the index of %s cannot be written: %s", self.folder, error)
-        return self.open_index()
+            self.map_index()
+        return self.current_index()
+
+    def write_index(self, *, anew: bool) -> None:
+        """Build the index anew or add the newer rows to it, and map it.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        old = None if anew or self._index is None else self._index.stamp
+        stamp = Stamp(self.store, self.database.generation, self.dimension, self.database.last_id, rows=0)
+        log.info("%s the index of %s", "extending" if old else "building", self.folder)
+        self.close_index()
+        built = None
+        if old is not None:
+            try:
+                built = files.extend(self.folder, old, stamp, self._with_progress(old.last_id))
+            except IndexUnusable as error:  # another process was at it
+                self._tell("the index of %s cannot be extended and is built anew: %s", self.folder, error)
+        graph, stamp = built or files.build(stamp, self._with_progress(0))
+        files.write(self.folder, graph, stamp)
+        self.map_index()
 
     def _with_progress(self, above: int) -> Iterator[Block]:
         with progress.task("building the index", count_rows(self.database, above)) as advance:
@@ -247,6 +271,6 @@ class Searcher:
     def _tell(self, message: str, *values: object) -> None:
         """Warn, but not again and again about the same."""
         said = (message, *map(str, values))
-        if said != self._told:
-            self._told = said
+        if said not in self._told:
+            self._told.add(said)
             log.warning(message, *values)

@@ -255,7 +255,7 @@ class Store:
         queries = self._queries(vectors)
         if not len(queries):
             return []
-        with self._database.reading():
+        with self._searching():
             allowed = table.ids(self._database, condition(where)) if where else None
             rankings = self._searcher.search(queries, top, allowed, exact)
             found = np.unique(np.concatenate([ids for _, ids in rankings]))
@@ -303,8 +303,8 @@ class Store:
 
     def stats(self) -> StoreStats:
         """Size and state."""
-        with self._database.reading():
-            index = self._searcher.open_index()
+        with self._searching():
+            index = self._searcher.current_index()
             sizes = [file.stat().st_size if file.exists() else 0 for file in (self._database.path, self.path / INDEX)]
             return StoreStats(
                 rows=len(self),
@@ -318,8 +318,8 @@ class Store:
 
     def refresh_index(self) -> None:
         """Bring the index up to date if the store is large enough to need one. Good after adding many rows."""
-        with self._database.reading():
-            if len(self) > self._limits.exact_rows:
+        with self._searching():
+            if self._searcher.rows() > self._limits.exact_rows:
                 self._searcher.refresh_index(self._limits.tail_share)
 
     def rebuild_index(self) -> None:
@@ -330,8 +330,11 @@ class Store:
         """
         if self._database.readonly or self._database.in_transaction:
             raise StoreError(f"the index of {self.path} cannot be built while reading only or inside a transaction")
-        with self._database.reading():
-            self._searcher.write_index(anew=True)
+        try:
+            with self._searching():
+                self._searcher.write_index(anew=True)
+        except OSError as error:
+            raise StoreError(f"the index of {self.path} cannot be written: {error}") from error
 
     def check(self) -> CheckReport:
         """Look at everything: the database's structure, every vector, and the index against them."""
@@ -353,6 +356,14 @@ class Store:
         repair.backup(self._database, Path(path))
 
     # Inside
+
+    @contextmanager
+    def _searching(self) -> Iterator[None]:
+        """One state of the store, and the index file mapped before that state was fixed."""
+        with self._database.lock:
+            self._searcher.map_index()
+            with self._database.reading():
+                yield
 
     def _check_dimension(self, dimension: int | None) -> None:
         if dimension is not None and dimension != self.dimension:
@@ -387,8 +398,8 @@ class Store:
         """While many rows are added, keep the index within half of them, at a cost that grows with them only."""
         if self._database.in_transaction or self._database.last_id <= self._limits.exact_rows:
             return
-        with self._database.reading():
-            if len(self) > self._limits.exact_rows:
+        with self._searching():
+            if self._searcher.rows() > self._limits.exact_rows:
                 self._searcher.refresh_index(0.5)
 
 

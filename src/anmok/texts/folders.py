@@ -107,17 +107,15 @@ def save(loaded: Loaded, folder: Path) -> None:
     if isinstance(pipeline, SiglipPipeline):
         (folder / "spiece.model").write_bytes(pipeline.model.blob)
         config |= {"tokenizer_class": "SiglipTokenizer", "do_lower_case": True}
-        default = "siglip"
     else:
         text = _whole(pipeline.backend)
         if loaded.kind == "open_clip":  # transformers has no such tokenizer; its CLIP differs in the cleaning only
             text = _whole(clip_backend(*_vocabulary_and_merges(text), start=names["bos_token"], end=names["eos_token"]))
             config["open_clip_tokenizer"] = "SimpleTokenizer"
         (folder / "tokenizer.json").write_text(text, encoding="utf-8")
-        is_clip = loaded.kind in ("clip", "open_clip")
-        config["tokenizer_class"] = "CLIPTokenizer" if is_clip else "PreTrainedTokenizerFast"
-        default = "lower" if loaded.kind == "open_clip" else "none"
-    if pipeline.clean != default:
+        classes = {"clip": "CLIPTokenizer", "open_clip": "CLIPTokenizer", "siglip2": "Siglip2Tokenizer"}
+        config["tokenizer_class"] = classes.get(loaded.kind, "PreTrainedTokenizerFast")
+    if pipeline.clean != ("lower" if loaded.kind == "open_clip" else "none"):
         config["clean"] = pipeline.clean
     _write(folder / "tokenizer_config.json", config)
     _write(folder / "special_tokens_map.json", names)
@@ -158,7 +156,7 @@ def _siglip(
         raise CheckpointError(
             f"{path} has no {names['eos_token']!r}, which {folder.name} names as its end-of-text token"
         )
-    return SiglipPipeline(model, length, special, special[names["eos_token"]], clean or "siglip")
+    return SiglipPipeline(model, length, special, special[names["eos_token"]], clean or "none")
 
 
 def _siglip2(folder: Path, config: dict[str, Any], names: dict[str, str], length: int, clean: str | None) -> Pipeline:
@@ -210,7 +208,11 @@ def _kind(folder: Path, config: dict[str, Any]) -> str:
 
 def _is_gemma(folder: Path, config: dict[str, Any]) -> bool:
     """Whether a SigLIP folder has SigLIP 2's tokenizer; its fixed-resolution models call themselves "siglip"."""
-    return _class(config) in ("GemmaTokenizer", "Siglip2Tokenizer") or (folder / "tokenizer.model").is_file()
+    if _class(config) in ("GemmaTokenizer", "Siglip2Tokenizer") or (folder / "tokenizer.model").is_file():
+        return True
+    if (folder / "spiece.model").is_file() or not (folder / "tokenizer.json").is_file():
+        return False
+    return isinstance(_backend(folder / "tokenizer.json").model, tokenizers.models.BPE)  # SigLIP's own is a unigram
 
 
 def _class(config: dict[str, Any]) -> str:

@@ -103,6 +103,8 @@ class OpenClipPipeline(Pipeline):
 class SiglipPipeline:
     """transformers' SigLIP tokenizer: a SentencePiece model between a cleaning and an end-of-text token.
 
+    Its own cleaning ("siglip") is always there; `clean` is what a caller does before, as open_clip does.
+
     Every stretch of text between special tokens is encoded behind the name of the unknown
     token, whose pieces are then dropped. That is how the reference keeps SentencePiece from
     removing the space in front, and the extra `▁` that it makes of a leading space stays too.
@@ -114,7 +116,7 @@ class SiglipPipeline:
     length: int
     special: Mapping[str, int]  # name → id of the tokens that a text may spell out
     eos: int
-    clean: str = "siglip"
+    clean: str = "none"
     backend: tokenizers.Tokenizer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -143,11 +145,12 @@ class SiglipPipeline:
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = []
-        parts = self._split.split(SPACE + text.replace(SPACE, " "))  # text, token, text, token, …, text
+        text = SPACE + CLEANERS[self.clean](text).replace(SPACE, " ")
+        parts = self._split.split(text)  # text, token, text, token, …, text
         for i in range(0, len(parts), 2):
             part = parts[i].lstrip() if i > 0 else parts[i]
             part = part.rstrip() if i + 1 < len(parts) else part
-            ids += self._sentence(self.unknown_piece + CLEANERS[self.clean](part))[self._prefix :] if part else []
+            ids += self._sentence(self.unknown_piece + CLEANERS["siglip"](part))[self._prefix :] if part else []
             if i == 0 and len(parts) > 1 and [self.model.pieces[one].text for one in ids] == [SPACE]:
                 ids = []
             ids += [self.special[name] for name in parts[i + 1 : i + 2]]

@@ -158,7 +158,7 @@ class Tokenizer:
     @property
     def canonicalize(self) -> bool:
         """Whether case and punctuation are removed from a text before it is encoded."""
-        return self._loaded.pipeline.clean in ("canonicalize", "siglip")
+        return self.kind == "siglip" or self.clean == "canonicalize"
 
     @property
     def clean(self) -> str:

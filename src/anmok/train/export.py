@@ -76,7 +76,9 @@ def save_open_clip(model: DualEncoder, tokenizer: Tokenizer, folder: Path) -> No
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     arrays = {name: array.detach().float().numpy() for name, array in model.state_dict().items()}
     half = {name: np.ascontiguousarray(array, np.float16) for name, array in open_clip_weights(spec, arrays).items()}
-    save_file(half, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
+    file = folder / "open_clip_model.safetensors"
+    save_file(half, file, metadata={"format": "pt"})
+    file.chmod(0o644)  # safetensors writes for the owner alone; a package is read by all
     train_settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": spec.text.context_length,

@@ -14,7 +14,6 @@ import json
 import tarfile
 from collections import defaultdict
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,15 +22,17 @@ from PIL import Image
 from anmok.train import synthetic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
+    from pathlib import Path
 
 __all__ = ["Pair", "Pairs", "drawn_pairs", "pack", "read_pairs"]
 
 SIDE = synthetic.SIDE
 NAMED = ("grocery", "clothing", "trashnet", "fashion_mnist", "emoji", "flags", "recipes")
 ENGLISH_FRAMES = (
-    "a photo of {}", "a photo of {}.", "a photo of a {}.", "a photo of the {}.", "a picture of {}", "a picture of a {}.",
-    "an image of {}", "this is {}", "a close-up photo of {}", "{}.", "a small picture of {}", "a blurry photo of {}",
+    "a photo of {}", "a photo of {}.", "a photo of a {}.", "a photo of the {}.", "a picture of {}",
+    "a picture of a {}.", "an image of {}", "this is {}", "a close-up photo of {}", "{}.", "a small picture of {}",
+    "a blurry photo of {}",
 )  # fmt: skip
 KOREAN_FRAMES = ("{} 사진", "{}의 사진", "{} 이미지", "{}을(를) 찍은 사진", "이것은 {}", "{}.")
 
@@ -82,7 +83,9 @@ def drawn_pairs(
 ) -> Iterator[tuple[Pair, Image.Image]]:
     """Drawn pictures; `words` are (English, Korean), Korean ones are drawn only where there is a font for them."""
     for i in range(digits):
-        yield _drawn("digits", synthetic.draw_digit(np.random.default_rng((seed, 0, i)), i % 10, font if i % 2 else None), i)
+        yield _drawn(
+            "digits", synthetic.draw_digit(np.random.default_rng((seed, 0, i)), i % 10, font if i % 2 else None), i
+        )
     for i in range(scenes):
         yield _drawn("scenes", synthetic.draw_scene(np.random.default_rng((seed, 1, i))), i)
     for i in range(len(words) * copies):
@@ -115,7 +118,9 @@ class Pairs:
 
     def __init__(self, folder: Path, weights: dict[str, float]) -> None:
         known = json.loads((folder / "pairs.json").read_text(encoding="utf-8"))
-        self.pairs = [Pair(**{**row, "english": tuple(row["english"]), "korean": tuple(row["korean"])}) for row in known]
+        self.pairs = [
+            Pair(**{**row, "english": tuple(row["english"]), "korean": tuple(row["korean"])}) for row in known
+        ]
         self.pictures = np.memmap(folder / "pictures.u8", np.uint8, "r", shape=(len(self.pairs), SIDE, SIDE, 3))
         self.weights = {source: weight / sum(weights.values()) for source, weight in weights.items()}
         self._groups: dict[str, set[str]] = defaultdict(set)  # text → groups of pictures it is true of
@@ -126,7 +131,8 @@ class Pairs:
             if not pair.held_out:
                 self._classes[pair.source][pair.group].append(index)
             for text in (*pair.english, *pair.korean):
-                self._groups[text.lower()].add(pair.group)
+                for part in (text, *(text.split(", ") if pair.source == "emoji" else ())):
+                    self._groups[part.lower()].add(pair.group)
 
     def texts(self) -> list[str]:
         """Every different caption, and the frames: what a tokenizer is trained on."""
@@ -138,7 +144,7 @@ class Pairs:
         return self._members[source, True]
 
     def draw(self, rng: np.random.Generator, count: int, even: float = 0.5) -> np.ndarray:
-        """Indices of `count` pictures: a source by its weight, then, a share `even` of the time, a class before a picture."""
+        """Indices of `count` pictures: a source by its weight, then (a share `even` of the time) a class of it."""
         sources = list(self.weights)
         chosen = rng.choice(len(sources), size=count, p=list(self.weights.values()))
         indices = np.empty(count, np.int64)
@@ -163,15 +169,16 @@ class Pairs:
             if rng.random() < 0.7:
                 return frames[rng.integers(len(frames))].format(base), base
         words = base.split(", ")
-        if pair.source == "emoji" and len(words) > 2 and rng.random() < 0.5:  # keywords: any of them, in any order
-            return ", ".join(rng.permutation(words)[: rng.integers(1, len(words) + 1)]), base
+        if pair.source == "emoji" and len(words) > 1 and rng.random() < 0.6:  # keywords: one of them, or in any order
+            word = str(rng.choice(words))
+            return (word, word) if rng.random() < 0.6 else (", ".join(rng.permutation(words)), base)
         return base, base
 
-    def truth(self, indices: np.ndarray, bases: Sequence[str]) -> np.ndarray:
-        """bool [pictures, texts]: whether the caption that a text was made from is true of a picture."""
+    def truth(self, indices: Sequence[int] | np.ndarray, bases: Sequence[Collection[str]]) -> np.ndarray:
+        """bool [pictures, texts]: whether one of the captions that a text was made from is true of a picture."""
         groups = [self.pairs[index].group for index in indices]
         table = np.empty((len(groups), len(bases)), bool)
-        for j, base in enumerate(bases):
-            true_of = self._groups[base.lower()]
+        for j, captions in enumerate(bases):
+            true_of: set[str] = set().union(*(self._groups[caption.lower()] for caption in captions))
             table[:, j] = [group in true_of for group in groups]
         return table

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from anmok.train.pen import draw_strokes, strokes
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["COLORS", "DIGITS", "SHAPES", "Drawn", "draw_digit", "draw_scene", "draw_word", "strokes"]
+__all__ = ["COLORS", "DIGITS", "SHAPES", "Drawn", "draw_digit", "draw_scene", "draw_word"]
 
 SIDE = 112  # pixels of a drawn picture
 Point = tuple[float, float]
@@ -49,122 +51,6 @@ DIGITS: tuple[tuple[str, str], ...] = (
     ("nine", "구"),
 )
 
-# Pen strokes in a unit box (x to the right, y down): each a row of points and whether the pen turns
-# smoothly through them. A digit has several ways of being written.
-_Stroke = tuple[tuple[Point, ...], bool]
-_HOOK = ((0.86, 0.26), (0.88, 0.62), (0.72, 0.94), (0.4, 1.0), (0.12, 0.9))
-_BOWL_9 = ((0.84, 0.2), (0.5, 0.0), (0.14, 0.12), (0.12, 0.38), (0.45, 0.5), (0.82, 0.34), (0.86, 0.18))
-_WAYS: dict[int, tuple[tuple[_Stroke, ...], ...]] = {
-    0: (
-        ((((0.5, 0.0), (0.15, 0.15), (0.02, 0.5), (0.15, 0.87), (0.5, 1.0), (0.85, 0.87), (0.98, 0.5), (0.85, 0.15), (0.5, 0.0)), True),),
-        ((((0.65, 0.02), (0.2, 0.12), (0.03, 0.55), (0.2, 0.92), (0.55, 1.0), (0.9, 0.8), (0.95, 0.4), (0.75, 0.08), (0.45, 0.06)), True),),
-    ),
-    1: (
-        ((((0.5, 0.0), (0.5, 1.0)), False),),
-        ((((0.2, 0.28), (0.55, 0.0), (0.55, 1.0)), False),),
-        ((((0.05, 0.35), (0.6, 0.0), (0.55, 1.0)), False),),
-        ((((0.2, 0.25), (0.52, 0.0), (0.52, 1.0)), False), (((0.15, 1.0), (0.9, 1.0)), False)),
-    ),
-    2: (
-        ((((0.06, 0.25), (0.25, 0.03), (0.65, 0.0), (0.9, 0.2), (0.8, 0.48), (0.4, 0.8), (0.05, 1.0)), True), (((0.05, 1.0), (0.97, 0.98)), False)),
-        ((((0.08, 0.2), (0.4, 0.0), (0.8, 0.1), (0.8, 0.4), (0.45, 0.75), (0.12, 0.98), (0.1, 0.8), (0.35, 0.8), (0.65, 0.95), (1.0, 0.92)), True),),
-        ((((0.1, 0.15), (0.5, 0.0), (0.88, 0.18), (0.7, 0.6), (0.08, 1.0)), True), (((0.08, 1.0), (0.5, 0.95), (0.95, 1.0)), True)),
-    ),
-    3: (
-        ((((0.08, 0.12), (0.45, 0.0), (0.85, 0.12), (0.8, 0.36), (0.4, 0.48)), True), (((0.4, 0.48), (0.85, 0.58), (0.93, 0.8), (0.55, 1.0), (0.05, 0.9)), True)),
-        ((((0.08, 0.0), (0.9, 0.0), (0.45, 0.4)), False), (((0.45, 0.4), (0.85, 0.5), (0.93, 0.78), (0.55, 1.0), (0.06, 0.9)), True)),
-        ((((0.1, 0.06), (0.55, 0.0), (0.82, 0.2), (0.55, 0.45), (0.38, 0.48), (0.65, 0.52), (0.9, 0.75), (0.55, 0.98), (0.05, 0.95)), True),),
-    ),
-    4: (
-        ((((0.3, 0.0), (0.05, 0.58), (0.95, 0.56)), False), (((0.72, 0.22), (0.66, 1.0)), False)),
-        ((((0.68, 1.0), (0.72, 0.0), (0.04, 0.66), (0.98, 0.66)), False),),
-        ((((0.1, 0.0), (0.08, 0.5), (0.9, 0.48)), False), (((0.85, 0.0), (0.8, 1.0)), False)),
-        ((((0.45, 0.0), (0.2, 0.3), (0.04, 0.62), (0.4, 0.64), (0.95, 0.58)), True), (((0.68, 0.3), (0.6, 1.0)), False)),
-    ),
-    5: (
-        ((((0.9, 0.0), (0.2, 0.02), (0.14, 0.45)), False), (((0.14, 0.45), (0.55, 0.36), (0.92, 0.58), (0.85, 0.88), (0.45, 1.0), (0.05, 0.9)), True)),
-        ((((0.22, 0.0), (0.14, 0.42)), False), (((0.14, 0.42), (0.6, 0.4), (0.9, 0.68), (0.6, 0.98), (0.05, 0.95)), True), (((0.2, 0.0), (0.95, 0.02)), False)),
-        ((((0.95, 0.03), (0.35, 0.0), (0.2, 0.35), (0.65, 0.45), (0.85, 0.7), (0.55, 0.97), (0.06, 0.98)), True),),
-    ),
-    6: (
-        ((((0.8, 0.03), (0.4, 0.12), (0.1, 0.48), (0.08, 0.8), (0.4, 1.0), (0.82, 0.9), (0.88, 0.66), (0.55, 0.52), (0.12, 0.7)), True),),
-        ((((0.45, 0.0), (0.15, 0.4), (0.06, 0.75), (0.35, 1.0), (0.8, 0.92), (0.9, 0.68), (0.6, 0.54), (0.2, 0.66), (0.12, 0.85)), True),),
-        ((((0.6, 0.0), (0.2, 0.3), (0.05, 0.7), (0.3, 0.98), (0.75, 0.95), (0.8, 0.7), (0.45, 0.6), (0.1, 0.82)), True),),
-    ),
-    7: (
-        ((((0.04, 0.02), (0.95, 0.0), (0.4, 1.0)), False),),
-        ((((0.04, 0.04), (0.95, 0.0), (0.4, 1.0)), False), (((0.28, 0.5), (0.88, 0.46)), False)),
-        ((((0.06, 0.14), (0.06, 0.02), (0.92, 0.02), (0.6, 0.45), (0.45, 1.0)), False),),
-        ((((0.05, 0.08), (0.5, 0.04), (0.9, 0.04), (0.75, 0.35), (0.55, 0.65), (0.45, 1.0)), True), (((0.3, 0.52), (0.9, 0.48)), False)),
-    ),
-    8: (
-        ((((0.52, 0.48), (0.14, 0.28), (0.3, 0.02), (0.72, 0.02), (0.86, 0.26), (0.5, 0.48), (0.1, 0.74), (0.3, 0.99), (0.72, 0.99), (0.92, 0.74), (0.52, 0.48)), True),),
-        ((((0.84, 0.14), (0.5, 0.0), (0.18, 0.2), (0.5, 0.46), (0.86, 0.74), (0.5, 1.0), (0.14, 0.78), (0.5, 0.48), (0.86, 0.14)), True),),
-        ((((0.5, 0.0), (0.2, 0.2), (0.5, 0.45), (0.8, 0.2), (0.5, 0.0)), True), (((0.5, 0.45), (0.08, 0.72), (0.5, 1.0), (0.92, 0.72), (0.5, 0.45)), True)),
-    ),
-    9: (
-        ((_BOWL_9, True), (((0.86, 0.16), (0.82, 0.6), (0.66, 1.0)), True)),
-        ((_BOWL_9, True), (_HOOK, True)),
-        ((_BOWL_9, True), (((0.86, 0.1), (0.84, 1.0)), False)),
-        ((((0.86, 0.1), (0.4, 0.0), (0.1, 0.25), (0.35, 0.5), (0.75, 0.38), (0.88, 0.1), (0.8, 0.55), (0.5, 1.0)), True),),
-    ),
-}
-
-
-def strokes(rng: np.random.Generator, digit: int) -> list[np.ndarray]:
-    """A handwritten digit as pen strokes: dense points [k, 2], top left (0, 0) to bottom right (1, 1)."""
-    way = _WAYS[digit][rng.integers(len(_WAYS[digit]))]
-    jitter = rng.uniform(0.015, 0.05)
-    slant, turn = rng.normal(0.12, 0.2), rng.normal(0, 0.1)
-    aspect = rng.uniform(0.45, 0.9) if digit != 1 else rng.uniform(0.25, 0.6)
-    shear = np.array([[1.0, 0.0], [-slant, 1.0]]) @ np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
-    drift = rng.normal(0, jitter / 2, size=2)
-    lines = []
-    for points, smooth in way:
-        row = np.array(points) + rng.normal(0, jitter, size=(len(points), 2)) + drift
-        row = _spline(row) if smooth else _bend(row, rng.normal(0, 0.03))
-        lines.append((row - 0.5) * [aspect, 1.0] @ shear)
-    every = np.concatenate(lines)
-    low, height = every.min(axis=0), max(float(np.ptp(every[:, 1])), 1e-3)
-    middle = (low[0] + every[:, 0].max()) / 2
-    wide = max(float(np.ptp(every[:, 0])), height)  # a digit wider than high is fitted by its width
-    return [(line - [middle, low[1]]) / wide + [0.5, (1 - height / wide) / 2] for line in lines]
-
-
-def _spline(points: np.ndarray, steps: int = 12) -> np.ndarray:
-    """Catmull-Rom curve through the points, [k, 2]."""
-    padded = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
-    t = np.linspace(0, 1, steps)[:, None]
-    pieces = []
-    for a, b, c, d in zip(padded, padded[1:], padded[2:], padded[3:], strict=False):
-        pieces.append(0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3))
-    return np.concatenate(pieces)
-
-
-def _bend(points: np.ndarray, amount: float, steps: int = 12) -> np.ndarray:
-    """Straight lines between the points, each bowed a little to one side, [k, 2]."""
-    t = np.linspace(0, 1, steps)[:, None]
-    pieces = []
-    for start, end in zip(points, points[1:], strict=False):
-        along = end - start
-        side = np.array([-along[1], along[0]])
-        pieces.append(start + along * t + side * amount * 4 * t * (1 - t))
-    return np.concatenate(pieces)
-
-
-def _ink(lines: list[np.ndarray], side: int, thickness: float, margin: float) -> Image.Image:
-    """Gray picture `side` pixels square, ink 255 on 0; thickness and margin are shares of the side."""
-    scale = 4
-    canvas = Image.new("L", (side * scale, side * scale))
-    pen, inset = ImageDraw.Draw(canvas), (margin + thickness / 2) * side * scale
-    radius = thickness * side * scale / 2
-    for line in lines:
-        dots = [tuple(dot) for dot in inset + line * (side * scale - 2 * inset)]
-        pen.line(dots, fill=255, width=max(1, round(2 * radius)), joint="curve")
-        for x, y in (dots[0], dots[-1]):
-            pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
-    return canvas.resize((side, side), Image.Resampling.BOX)
-
 
 def draw_digit(rng: np.random.Generator, digit: int, font: Path | None = None) -> Drawn:
     """A digit: written by a pen at 8, 28 or `SIDE` pixels, or (one in eight) printed in a font."""
@@ -176,20 +62,33 @@ def draw_digit(rng: np.random.Generator, digit: int, font: Path | None = None) -
     else:
         picture = _write(rng, digit, str(kind))
         how_english, how_korean = "handwritten", "손으로 쓴"
-    english = (f"the digit {name}", f"the number {digit}", f"{digit}", name, f"a {how_english} {digit}", f"a {how_english} digit {name}")
-    hangul = (f"숫자 {digit}", f"숫자 {korean}", f"{how_korean} 숫자 {digit}", f"{how_korean} 숫자 {korean}", f"{how_korean} {digit}")
+    english = (
+        f"the digit {name}",
+        f"the number {digit}",
+        f"{digit}",
+        name,
+        f"a {how_english} {digit}",
+        f"a {how_english} digit {name}",
+    )
+    hangul = (
+        f"숫자 {digit}",
+        f"숫자 {korean}",
+        f"{how_korean} 숫자 {digit}",
+        f"{how_korean} 숫자 {korean}",
+        f"{how_korean} {digit}",
+    )
     return Drawn(picture, english, hangul, f"{how_english} digit {digit}")
 
 
 def _write(rng: np.random.Generator, digit: int, kind: str) -> Image.Image:
     lines = strokes(rng, digit)
     if kind == "tiny":  # as small optical readers store them: a 32-pixel bitmap counted in blocks of 4 x 4
-        ink = np.asarray(_ink(lines, 32, rng.uniform(0.08, 0.17), 0.0)) > 100
-        small = Image.fromarray((ink.reshape(8, 4, 8, 4).sum(axis=(1, 3)) * (255 / 16)).astype(np.uint8))
+        bitmap = np.asarray(draw_strokes(lines, 32, rng.uniform(0.08, 0.17), 0.0)) > 100
+        small = Image.fromarray((bitmap.reshape(8, 4, 8, 4).sum(axis=(1, 3)) * (255 / 16)).astype(np.uint8))
     elif kind == "small":
-        small = _ink(lines, 28, rng.uniform(0.06, 0.14), rng.uniform(0.05, 0.2))
+        small = draw_strokes(lines, 28, rng.uniform(0.06, 0.14), rng.uniform(0.05, 0.2))
     else:
-        small = _ink(lines, SIDE, rng.uniform(0.04, 0.14), rng.uniform(0.03, 0.25))
+        small = draw_strokes(lines, SIDE, rng.uniform(0.04, 0.14), rng.uniform(0.03, 0.25))
     ink = np.asarray(small.resize((SIDE, SIDE), Image.Resampling.BICUBIC), np.float32)[:, :, None] / 255
     if kind != "paper":
         back, fore = (np.zeros(3), np.full(3, 255.0)) if rng.random() < 0.75 else (np.full(3, 255.0), np.zeros(3))
@@ -250,16 +149,22 @@ def draw_scene(rng: np.random.Generator) -> Drawn:
     color, shape = str(rng.choice(colors)), str(rng.choice(list(SHAPES)))
     thing, korean = f"{color} {shape}", f"{COLORS[color][0]} {SHAPES[shape]}"
     if kind == "one":
-        english, hangul = _one(rng, pen, color, shape, thing, korean)
+        english, hangul = _one(rng, pen, color, shape)
         english.append(f"{_a(thing)} on a {ground} background")
         hangul.append(f"{_GROUNDS[ground]} 배경 위의 {korean}")
     elif kind == "many":
         count = int(rng.integers(2, 6))
         places = _scatter(rng, count)
         for x, y in places:
-            _shape(pen, shape, (x, y), rng.uniform(0.1, 0.138), _shade(rng, color), rng.normal(0, 6))
+            radius = rng.uniform(0.1, 0.138)
+            _shape(pen, shape, (x, y), radius, color=_shade(rng, color), degrees=rng.normal(0, 6))
         word, counter = _COUNTS[count]
-        english = [f"{word} {color} {_plural(shape)}", f"{count} {color} {_plural(shape)}", f"{word} {_plural(shape)}", f"{color} {_plural(shape)}"]
+        english = [
+            f"{word} {color} {_plural(shape)}",
+            f"{count} {color} {_plural(shape)}",
+            f"{word} {_plural(shape)}",
+            f"{color} {_plural(shape)}",
+        ]
         hangul = [f"{korean} {counter} 개", f"{korean} {count}개", f"{SHAPES[shape]} {counter} 개"]
     else:
         english, hangul = _two(rng, pen, color, shape, colors)
@@ -267,11 +172,16 @@ def draw_scene(rng: np.random.Generator) -> Drawn:
     return Drawn(picture, tuple(english), tuple(hangul), english[0])
 
 
-def _one(rng: np.random.Generator, pen: ImageDraw.ImageDraw, color: str, shape: str, thing: str, korean: str) -> tuple[list[str], list[str]]:
-    size, hangul_size, radius = [("small", "작은", rng.uniform(0.1, 0.16)), ("big", "큰", rng.uniform(0.34, 0.44)), ("", "", rng.uniform(0.2, 0.32))][rng.integers(3)]
+def _one(rng: np.random.Generator, pen: ImageDraw.ImageDraw, color: str, shape: str) -> tuple[list[str], list[str]]:
+    thing, korean = f"{color} {shape}", f"{COLORS[color][0]} {SHAPES[shape]}"
+    size, hangul_size, radius = [
+        ("small", "작은", rng.uniform(0.1, 0.16)),
+        ("big", "큰", rng.uniform(0.34, 0.44)),
+        ("", "", rng.uniform(0.2, 0.32)),
+    ][rng.integers(3)]
     room = 0.48 - radius
-    place = tuple(0.5 + rng.uniform(-room, room, 2))
-    _shape(pen, shape, place, radius, _shade(rng, color), rng.normal(0, 8))
+    x, y = 0.5 + rng.uniform(-room, room, 2)
+    _shape(pen, shape, (x, y), radius, color=_shade(rng, color), degrees=rng.normal(0, 8))
     english, hangul = [_a(thing), _a(shape)], [korean, SHAPES[shape]]
     if size:
         english.insert(0, f"a {size} {thing}")
@@ -279,18 +189,31 @@ def _one(rng: np.random.Generator, pen: ImageDraw.ImageDraw, color: str, shape: 
     return english, hangul
 
 
-def _two(rng: np.random.Generator, pen: ImageDraw.ImageDraw, color: str, shape: str, colors: Sequence[str]) -> tuple[list[str], list[str]]:
+def _two(
+    rng: np.random.Generator, pen: ImageDraw.ImageDraw, color: str, shape: str, colors: Sequence[str]
+) -> tuple[list[str], list[str]]:
     other_color = str(rng.choice([name for name in colors if name != color]))
     other_shape = str(rng.choice([name for name in SHAPES if name != shape]))
     relation = str(rng.choice(list(_RELATIONS)))
     where, here, there = _RELATIONS[relation]
     for place, name, tint in ((here, shape, color), (there, other_shape, other_color)):
         spot = (place[0] + rng.normal(0, 0.02), place[1] + rng.normal(0, 0.02))
-        _shape(pen, name, spot, rng.uniform(0.14, 0.2), _shade(rng, tint), rng.normal(0, 6))
+        radius = rng.uniform(0.14, 0.2)
+        _shape(pen, name, spot, radius, color=_shade(rng, tint), degrees=rng.normal(0, 6))
     first, second = f"{color} {shape}", f"{other_color} {other_shape}"
-    hangul_first, hangul_second = f"{COLORS[color][0]} {SHAPES[shape]}", f"{COLORS[other_color][0]} {SHAPES[other_shape]}"
-    english = [f"{_a(first)} {relation} {_a(second)}", f"{_a(first)} and {_a(second)}", f"{_a(second)} and {_a(first)}", f"{_a(shape)} {relation} {_a(other_shape)}"]
-    hangul = [f"{hangul_second} {where} 있는 {hangul_first}", f"{hangul_first}, {hangul_second}", f"{SHAPES[other_shape]} {where} 있는 {SHAPES[shape]}"]
+    hangul_first = f"{COLORS[color][0]} {SHAPES[shape]}"
+    hangul_second = f"{COLORS[other_color][0]} {SHAPES[other_shape]}"
+    english = [
+        f"{_a(first)} {relation} {_a(second)}",
+        f"{_a(first)} and {_a(second)}",
+        f"{_a(second)} and {_a(first)}",
+        f"{_a(shape)} {relation} {_a(other_shape)}",
+    ]
+    hangul = [
+        f"{hangul_second} {where} 있는 {hangul_first}",
+        f"{hangul_first}, {hangul_second}",
+        f"{SHAPES[other_shape]} {where} 있는 {SHAPES[shape]}",
+    ]
     return english, hangul
 
 
@@ -314,7 +237,7 @@ def _scatter(rng: np.random.Generator, count: int) -> np.ndarray:
     return places + rng.uniform(-0.025, 0.025, size=(count, 2))
 
 
-def _shape(pen: ImageDraw.ImageDraw, shape: str, place: Point | tuple[float, ...], radius: float, color: Color, degrees: float) -> None:
+def _shape(pen: ImageDraw.ImageDraw, shape: str, place: Point, radius: float, *, color: Color, degrees: float) -> None:
     """Draw one shape; place and radius are shares of the side, the angle is in degrees."""
     side = SIDE * 2
     center, size = np.array(place) * side, radius * side
@@ -338,7 +261,9 @@ def _outline(shape: str) -> np.ndarray:
         return np.stack([x, y], axis=1) / 17
     if shape == "cross":
         a = 0.3
-        return np.array([(-a, -1), (a, -1), (a, -a), (1, -a), (1, a), (a, a), (a, 1), (-a, 1), (-a, a), (-1, a), (-1, -a), (-a, -a)])
+        return np.array(
+            [(-a, -1), (a, -1), (a, -a), (1, -a), (1, a), (a, a), (a, 1), (-a, 1), (-a, a), (-1, a), (-1, -a), (-a, -a)]
+        )
     if shape == "rectangle":
         return np.array([(-1, -0.5), (1, -0.5), (1, 0.5), (-1, 0.5)])
     if shape == "diamond":
@@ -346,7 +271,8 @@ def _outline(shape: str) -> np.ndarray:
     corners, first = {"square": (4, 45), "triangle": (3, -90), "hexagon": (6, 0), "star": (10, -90)}[shape]
     angles = np.radians(first + 360 / corners * np.arange(corners))
     reach = np.where(np.arange(corners) % 2 == 1, 0.42, 1.0) if shape == "star" else np.ones(corners)
-    return np.stack([np.cos(angles), np.sin(angles)], axis=1) * reach[:, None]
+    corner: np.ndarray = np.stack([np.cos(angles), np.sin(angles)], axis=1) * reach[:, None]
+    return corner
 
 
 # --- words ----------------------------------------------------------------------------------
@@ -363,22 +289,25 @@ def draw_word(rng: np.random.Generator, word: str, *, korean: bool, font: Path |
 def _type(rng: np.random.Generator, text: str, font: Path | None) -> Image.Image:
     """Print text in one line, as large as fits, in plain colors."""
     face = _face(font, 64)
-    left, top, right, bottom = face.getbbox(text)
-    width, height = max(1, right - left), max(1, bottom - top)
+    x, y, right, bottom = face.getbbox(text)
+    width, height = max(1, right - x), max(1, bottom - y)
     canvas = Image.new("L", (int(width) + 16, int(height) + 16))
-    ImageDraw.Draw(canvas).text((8 - left, 8 - top), text, fill=255, font=face)
+    ImageDraw.Draw(canvas).text((8 - x, 8 - y), text, fill=255, font=face)
     share = rng.uniform(0.75, 0.98)
     scale = min(SIDE * share / canvas.width, SIDE * share * 0.7 / canvas.height)
-    small = canvas.resize((max(1, round(canvas.width * scale)), max(1, round(canvas.height * scale))), Image.Resampling.BICUBIC)
+    small = canvas.resize(
+        (max(1, round(canvas.width * scale)), max(1, round(canvas.height * scale))), Image.Resampling.BICUBIC
+    )
     ink = Image.new("L", (SIDE, SIDE))
-    ink.paste(small, tuple(int(rng.integers(0, SIDE - size + 1)) for size in small.size))
+    left, top = (int(rng.integers(0, SIDE - size + 1)) for size in small.size)
+    ink.paste(small, (left, top))
     ink = ink.rotate(rng.normal(0, 4), Image.Resampling.BICUBIC)
     if rng.random() < 0.3:
         ink = ink.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.0)))
     light, dark = rng.uniform(185, 255, 3), rng.uniform(0, 100, 3)
     back, fore = (light, dark) if rng.random() < 0.7 else (dark, light)
-    share_of_ink = np.asarray(ink, np.float32)[:, :, None] / 255
-    return Image.fromarray((back + (fore - back) * share_of_ink).astype(np.uint8))
+    covered = np.asarray(ink, np.float32)[:, :, None] / 255
+    return Image.fromarray((back + (fore - back) * covered).astype(np.uint8))
 
 
 def _face(font: Path | None, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

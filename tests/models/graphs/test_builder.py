@@ -72,6 +72,23 @@ def test_a_saved_graph_is_valid_and_runs_the_same(
         assert np.array_equal(session.run(["embedding"], feed)[0], run_graph(graph, feed))
 
 
+def test_saved_arrays_start_at_pages_and_do_not_overlap(specs, tmp_path, random_weights):
+    spec = specs["clip vit"]
+    graph = text_graph(spec, random_weights(spec))
+    graph.save(tmp_path / "text.onnx")
+    data = (tmp_path / "text.onnx.data").read_bytes()
+    end = 0
+    for tensor in onnx.load(tmp_path / "text.onnx", load_external_data=False).graph.initializer:
+        if tensor.external_data:
+            place = {entry.key: entry.value for entry in tensor.external_data}
+            start, length = int(place["offset"]), int(place["length"])
+            assert start % 4096 == 0
+            assert start >= end
+            end = start + length
+            assert data[start:end] == graph.initializers[tensor.name].tobytes()
+    assert end == len(data)
+
+
 def test_inputs_and_outputs_are_declared(specs, random_weights, normalization):
     spec = specs["clip vit"]
     weights = random_weights(spec)
