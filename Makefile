@@ -30,7 +30,7 @@ bench: .venv/tested
 
 # Hundreds of kills and cuts where `make test` does a few.
 torture: .venv/tested
-	ANMOK_TORTURE=300 $(BIN)/python -m pytest tests/store tests/collections
+	TORTURE_ROUNDS=300 $(BIN)/python -m pytest tests/store
 
 # New exact versions of everything (needs uv: pip install uv).
 lock:

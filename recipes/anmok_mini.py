@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from anmok.doctor.checkpoint import GOLDEN_TEXTS, golden_pictures
+from anmok.loading import load
 from anmok.models.modules import DualEncoder
 from anmok.models.spec import DualSpec, ResNetSpec, TextSpec
 from anmok.train.export import MEAN, STD, save_open_clip, train_tokenizer
@@ -222,6 +224,7 @@ def train(arguments: argparse.Namespace, pairs: Pairs, tokenizer, spec: DualSpec
             saved.with_suffix(".new").replace(saved)
     report(state, losses, average, pairs, tokenizer, 0.0, 96)
     save_open_clip(average, tokenizer, arguments.output)
+    write_golden(arguments.output)
 
 
 def batch(
@@ -273,6 +276,14 @@ def report(state, losses, average, pairs: Pairs, tokenizer, rate: float, side: i
            "loss": round(float(np.mean(losses)), 3), "rate": f"{rate:.1e}", "side": side,
            "scale": round(float(average.logit_scale.exp()), 1)}  # fmt: skip
     print(json.dumps({**log, "held out": found}), flush=True)
+
+
+def write_golden(folder: Path) -> None:
+    """What the finished model makes of the doctor's pictures and texts: `anmok doctor` compares with it."""
+    encoder = load(folder)
+    golden = {"pictures": encoder.encode_image(golden_pictures()), "texts": encoder.encode_text(list(GOLDEN_TEXTS))}
+    rows = {name: embeddings.vectors.astype(float).round(6).tolist() for name, embeddings in golden.items()}
+    (folder / "golden.json").write_text(json.dumps(rows) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
