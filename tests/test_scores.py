@@ -1,16 +1,22 @@
 """Honest scores: what they mean, what they do not depend on, and the cache of competing texts."""
 
+import csv
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from anmok import scores
 from anmok.embeddings import Embeddings, unit
+from anmok.errors import FingerprintMismatch
 
 D = 48
 
 
 class FakeEncoder:
-    """Texts in fixed random directions; counts how often it is asked."""
+    """Texts and pictures in fixed random directions; counts how often it is asked."""
 
     fingerprint = "a" * 16
     dimension = D
@@ -20,16 +26,20 @@ class FakeEncoder:
 
     def encode_text(self, texts):
         self.calls += 1
-        return Embeddings(unit(np.random.default_rng(0).normal(size=(len(texts), D))), self.fingerprint)
+        return directions(1, len(texts))
+
+    def encode_image(self, pictures):
+        assert all(picture.shape == (96, 96, 3) and picture.dtype == np.uint8 for picture in pictures)
+        return directions(2, len(pictures))
 
 
-def embed(*vectors):
-    return Embeddings(unit(np.array(vectors)), FakeEncoder.fingerprint)
+def directions(seed, count):
+    return Embeddings(unit(np.random.default_rng(seed).normal(size=(count, D))), FakeEncoder.fingerprint)
 
 
 @pytest.fixture(scope="module")
 def background():
-    return FakeEncoder().encode_text(range(300))
+    return scores.Background(directions(1, 300), directions(2, 100))
 
 
 @pytest.fixture
@@ -38,12 +48,89 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "home"
 
 
+def test_one_unrelated_pair_in_a_hundred_matches(background):
+    reached = background.match(background.pictures, background.texts) >= scores.THRESHOLD
+    assert reached.mean() == pytest.approx(0.01, abs=1e-4)
+    assert (background.match(directions(3, 200), directions(4, 200)) >= scores.THRESHOLD).mean() < 0.02
+
+
+def test_match_is_the_formula(background):
+    pictures, texts = directions(3, 4), directions(4, 5)
+    levels = np.sort(texts @ background.pictures, axis=1)[:, -5:].mean(axis=1)
+    unrelated = background.pictures @ background.texts
+    unrelated -= np.sort(unrelated, axis=0)[-5:].mean(axis=0) / 4
+    far = (pictures @ texts - levels / 4 - np.quantile(unrelated, 0.99)) / unrelated.std()
+    np.testing.assert_allclose(background.match(pictures, texts), 1 / (1 + np.exp(-4 * far)), atol=1e-5)
+
+
+def test_equal_matches_and_opposite_does_not(background):
+    texts = directions(4, 6)
+    opposite = Embeddings(-texts.vectors, texts.fingerprint)
+    assert np.diag(background.match(texts, texts)).min() > 0.99
+    assert np.diag(background.match(opposite, texts)).max() < 0.01
+
+
+@hypothesis_settings(max_examples=30, deadline=None)
+@given(scale=st.floats(0.05, 1), shift=st.floats(-0.3, 0.3), seed=st.integers(0, 1000))
+def test_match_does_not_depend_on_where_an_encoder_keeps_its_cosines(background, scale, shift, seed):
+    """Encoders differ in the range of their cosines; the same world seen on another scale gets the same matches."""
+    pictures, texts = directions(seed, 3), directions(seed + 1, 4)
+
+    class Moved(Embeddings):
+        def __matmul__(self, other):
+            return scale * super().__matmul__(other) + shift
+
+    def moved(embeddings):
+        return Moved(embeddings.vectors, embeddings.fingerprint)
+
+    there = scores.Background(moved(background.texts), moved(background.pictures))
+    expected = background.match(pictures, texts)
+    np.testing.assert_allclose(there.match(moved(pictures), moved(texts)), expected, atol=2e-3)
+
+
+def test_pictures_do_not_depend_on_each_other(background):
+    pictures, texts = directions(3, 10), directions(4, 3)
+    together = background.match(pictures, texts)
+    one = background.match(pictures[2], texts[1])
+    np.testing.assert_allclose(one[0, 0], together[2, 1], atol=1e-6)
+
+
+def test_text_that_is_near_everything_needs_a_higher_cosine(background):
+    everywhere = unit(background.pictures.vectors[:10].mean(axis=0, keepdims=True))
+    texts = Embeddings(np.concatenate([everywhere, directions(4, 1).vectors]), FakeEncoder.fingerprint)
+    levels = background.levels(texts)
+    assert levels[0] > levels[1]
+    general, special = background.match_cosines(np.full((1, 2), 0.3, np.float32), levels)[0]
+    assert general < special
+
+
+def test_nothing_gives_nothing(background):
+    assert background.match(directions(3, 0), directions(4, 2)).shape == (0, 2)
+    assert background.match(directions(3, 2), directions(4, 0)).shape == (2, 0)
+
+
+def test_other_encoder_is_refused(background):
+    other = Embeddings(directions(3, 1).vectors, "b" * 16)
+    with pytest.raises(FingerprintMismatch):
+        background.match(directions(3, 1), other)
+    with pytest.raises(FingerprintMismatch):
+        background.match(other, other)
+
+
 def test_background_is_two_languages_and_no_text_twice():
     texts = scores.background_texts()
     korean = [text for text in texts if any("가" <= letter <= "힣" for letter in text)]
-    assert 800 <= len(texts) <= 1000
+    assert 200 <= len(texts) <= 1000
     assert len(korean) * 2 == len(texts)
     assert len(set(texts)) == len(texts)
+
+
+def test_every_picture_of_the_sheet_has_its_source():
+    rows = list(csv.DictReader((scores.DATA / "background.csv").read_text(encoding="utf-8").splitlines()))
+    assert len(rows) == len(scores.background_pictures()) == 96
+    assert [(int(row["row"]), int(row["column"])) for row in rows] == [(1 + n // 12, 1 + n % 12) for n in range(96)]
+    assert all(row["license"] for row in rows)
+    assert all(row["credit"] for row in rows if row["license"].startswith("CC-BY") and "emoji" not in row["source"])
 
 
 def test_background_is_encoded_once_per_encoder(home):
@@ -51,8 +138,10 @@ def test_background_is_encoded_once_per_encoder(home):
     first = scores.background(encoder)
     again = scores.background(encoder)
     assert encoder.calls == 1
-    assert first.fingerprint == encoder.fingerprint
-    np.testing.assert_array_equal(first.vectors, again.vectors)
+    assert first.texts.fingerprint == first.pictures.fingerprint == encoder.fingerprint
+    np.testing.assert_array_equal(first.texts.vectors, again.texts.vectors)
+    np.testing.assert_array_equal(first.pictures.vectors, again.pictures.vectors)
+    np.testing.assert_allclose(first.texts.vectors, directions(1, len(first.texts)).vectors, atol=1e-3)
     other = FakeEncoder()
     other.fingerprint = "b" * 16
     scores.background(other)
@@ -65,7 +154,7 @@ def test_damaged_background_is_encoded_again(home, damage):
     scores.background(encoder)
     (path,) = (home / "backgrounds").iterdir()
     path.write_bytes(path.read_bytes()[:-100] if damage is None else damage)
-    assert len(scores.background(encoder)) == len(scores.background_texts())
+    assert len(scores.background(encoder).texts) == len(scores.background_texts())
     assert encoder.calls == 2
     scores.background(encoder)
     assert encoder.calls == 2
@@ -74,4 +163,17 @@ def test_damaged_background_is_encoded_again(home, damage):
 def test_home_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("x", encoding="utf-8")
     monkeypatch.setenv("ANMOK_HOME", str(tmp_path / "file" / "home"))
-    assert len(scores.background(FakeEncoder())) == len(scores.background_texts())
+    assert len(scores.background(FakeEncoder()).pictures) == 96
+
+
+def test_shipped_background_takes_the_place_of_an_older_one(tmp_path, monkeypatch, home):
+    monkeypatch.setattr(scores, "SHIPPED", tmp_path / "shipped")
+    encoder = FakeEncoder()
+    first = scores.ship_background(encoder)
+    encoder.fingerprint = "c" * 16
+    second = scores.ship_background(encoder)
+    assert list((tmp_path / "shipped").iterdir()) == [second] != [first]
+    calls = encoder.calls
+    assert len(scores.background(encoder).texts) == len(scores.background_texts())
+    assert encoder.calls == calls
+    assert not home.exists()

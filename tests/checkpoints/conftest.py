@@ -30,20 +30,8 @@ WORDS = str.split(
 )
 
 
-def import_torchvision_without_its_library() -> None:
-    """torchvision's compiled part is not there for every torch; only its transforms are used here."""
-    import torch
-
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, name):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    import_torchvision_without_its_library.keep = library  # the definitions live as long as this object
-
-
 @pytest.fixture(scope="session")
-def transformers():
-    import_torchvision_without_its_library()
+def transformers(torchvision):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import transformers
@@ -55,8 +43,7 @@ def transformers():
 
 
 @pytest.fixture(scope="session")
-def open_clip():
-    import_torchvision_without_its_library()
+def open_clip(torchvision):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import open_clip

@@ -359,3 +359,11 @@ def test_license_is_read_from_the_card(clip, front, expected, warns, recwarn):
             assert load_checkpoint(clip).license == expected
     else:
         assert load_checkpoint(clip).license == expected
+
+
+def test_built_in_name_is_not_shadowed_by_a_folder_that_happens_to_be_here(tmp_path, monkeypatch):
+    (tmp_path / "anmok-mini").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_checkpoint("anmok-mini").spec.dimension > 0
+    with pytest.raises(CheckpointError):
+        load_checkpoint("./anmok-mini")

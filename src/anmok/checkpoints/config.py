@@ -61,7 +61,7 @@ class Section:
             values = {}
         self._values = {**defaults, **{key: value for key, value in values.items() if value is not None}}
 
-    def get(self, key: str) -> Any:  # noqa: ANN401 (JSON)
+    def get(self, key: str) -> Any:
         """The value as it is, or None."""
         return self._values.get(key)
 

@@ -62,16 +62,16 @@ def load_checkpoint(name_or_folder: str | Path, *, offline: bool | None = None) 
 
 def _find(name: str | Path, offline: bool | None) -> tuple[Path, str | None]:
     """The local folder or file of a name, and the hub repository it came from, if it did."""
-    path = Path(name).expanduser()
+    path, text = Path(name).expanduser(), str(name)
+    built_in = isinstance(name, str) and text in BUILT_IN  # a folder of that name is "./anmok-mini"
     try:
-        if path.exists():
+        if path.exists() and not built_in:
             return path, None
     except OSError as error:  # longer than a file name can be
-        raise CheckpointError(f"{str(name)[:80]!r} cannot be a checkpoint's name: {error.strerror}") from error
-    text = str(name)
+        raise CheckpointError(f"{text[:80]!r} cannot be a checkpoint's name: {error.strerror}") from error
     if isinstance(name, Path) or text.startswith(("/", "./", "../", "~", ".\\")) or Path(text).is_absolute():
         raise MissingFile(f"{path} is not there: expected a folder with a checkpoint, or a .pt file")
-    if text in BUILT_IN:
+    if built_in:
         folder = built_in_folder(text)
         if not folder.is_dir():
             raise MissingFile(f"{text} belongs to anmok but {folder} is not there: install anmok again")

@@ -195,7 +195,7 @@ class Classifier:
 
     def matches(self, embeddings: Embeddings) -> NDArray[np.float32]:
         """Honest score of each label for each picture, [n, m] in 0..1 (see `anmok.scores`)."""
-        return self._background.match(embeddings, self._weighed)
+        return self._background.match(embeddings, self.embeddings, levels=self._levels)
 
     def fit_threshold(self, pictures: Pictures, labels: Sequence[str | None]) -> float:
         """Choose what counts as "none of these" from a few examples, and keep it as `threshold`.
@@ -225,8 +225,8 @@ class Classifier:
         return scores.background(self.encoder)
 
     @cached_property
-    def _weighed(self) -> scores.Weighed:
-        return self._background.weigh(self.embeddings)
+    def _levels(self) -> NDArray[np.float32]:
+        return self._background.levels(self.embeddings)
 
     @cached_property
     def _hierarchy(self) -> Hierarchy:

@@ -67,7 +67,8 @@ def cosine(case: Case) -> Scores:
 def deviations_from_texts(case: Case) -> Scores:
     """Standard deviations above what the picture gets from the background's texts."""
     null = case.pictures @ case.background.texts
-    return (cosine(case) - null.mean(axis=1, keepdims=True)) / _spread(null, axis=1)
+    deviations: Scores = (cosine(case) - null.mean(axis=1, keepdims=True)) / _spread(null, axis=1)
+    return deviations
 
 
 def deviations_from_pictures(case: Case) -> Scores:
@@ -75,14 +76,16 @@ def deviations_from_pictures(case: Case) -> Scores:
     if case.collection is None:
         return cosine(case)
     null = case.collection @ case.texts
-    return (cosine(case) - null.mean(axis=0)) / _spread(null, axis=0)
+    deviations: Scores = (cosine(case) - null.mean(axis=0)) / _spread(null, axis=0)
+    return deviations
 
 
 def csls(case: Case) -> Scores:
     """Twice the cosine less the mean of the ten nearest, among texts and in the collection (arXiv 1710.04087)."""
     nearest = np.sort(case.pictures @ case.background.texts, axis=1)[:, -10:].mean(axis=1, keepdims=True)
     others = 0.0 if case.collection is None else np.sort(case.collection @ case.texts, axis=0)[-10:].mean(axis=0)
-    return 2 * cosine(case) - nearest - others
+    beyond: Scores = 2 * cosine(case) - nearest - others
+    return beyond
 
 
 def dual_softmax(case: Case) -> Scores:
@@ -210,7 +213,8 @@ def _results(method: str, pooled: Pooled) -> Iterator[Result]:
 
 
 def _spread(values: Scores, axis: int) -> Scores:
-    return np.maximum(values.std(axis=axis, keepdims=True), 1e-6)
+    spread: Scores = np.maximum(values.std(axis=axis, keepdims=True), 1e-6)
+    return spread
 
 
 def _log_sum(values: Scores, axis: int) -> Scores:
