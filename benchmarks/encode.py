@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from references import declare_operators
 from timing import machine, ratios, take_turns
 
 from anmok.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
@@ -39,6 +40,7 @@ TEXTS = [
 
 
 def main() -> None:
+    declare_operators()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["ViT-B-32", "ViT-B-16"])
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 32])
@@ -132,8 +134,6 @@ def hugging_face(folder: Path) -> torch.nn.Module:
 
 def open_clip_model(name: str, checkpoint: Checkpoint) -> torch.nn.Module:
     """open_clip's model of that size with the checkpoint's weights."""
-    torch.library.define("torchvision::nms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    torch.library.define("torchvision::qnms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     import open_clip
 
     from anmok.checkpoints.open_clip import to_open_clip

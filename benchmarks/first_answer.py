@@ -26,8 +26,12 @@ from anmok.pictures import Transform
 from anmok.texts import Tokenizer
 
 LABELS = "cat,dog,car"
+HERE = str(Path(__file__).parent)
 PIPELINE = """
 import sys
+sys.path.insert(0, sys.argv[4])
+from references import declare_operators
+declare_operators()
 from transformers import pipeline
 classify = pipeline("zero-shot-image-classification", model=sys.argv[1])
 print(classify(sys.argv[2], candidate_labels=sys.argv[3].split(",")))
@@ -48,7 +52,9 @@ def main() -> None:
             {
                 "anmok, anmok-mini": lambda: run(anmok),
                 "anmok, the same CLIP": lambda: run([*anmok, "--model", str(folder)]),
-                "transformers pipeline": lambda: run([sys.executable, "-c", PIPELINE, str(folder), picture, LABELS]),
+                "transformers pipeline": lambda: run(
+                    [sys.executable, "-c", PIPELINE, str(folder), picture, LABELS, HERE]
+                ),
                 "anmok --help": lambda: run([sys.executable, "-m", "anmok", "--help"]),
             },
             rounds=options.rounds,

@@ -56,11 +56,10 @@ def test_one_unrelated_pair_in_a_hundred_matches(background):
 
 def test_match_is_the_formula(background):
     pictures, texts = directions(3, 4), directions(4, 5)
-    levels = np.sort(texts @ background.pictures, axis=1)[:, -5:].mean(axis=1)
     unrelated = background.pictures @ background.texts
-    unrelated -= np.sort(unrelated, axis=0)[-5:].mean(axis=0) / 4
-    far = (pictures @ texts - levels / 4 - np.quantile(unrelated, 0.99)) / unrelated.std()
+    far = (pictures @ texts - np.quantile(unrelated, 0.99)) / unrelated.std()
     np.testing.assert_allclose(background.match(pictures, texts), 1 / (1 + np.exp(-4 * far)), atol=1e-5)
+    np.testing.assert_array_equal(background.match_cosines(pictures @ texts), background.match(pictures, texts))
 
 
 def test_equal_matches_and_opposite_does_not(background):
@@ -95,13 +94,12 @@ def test_pictures_do_not_depend_on_each_other(background):
     np.testing.assert_allclose(one[0, 0], together[2, 1], atol=1e-6)
 
 
-def test_text_that_is_near_everything_needs_a_higher_cosine(background):
-    everywhere = unit(background.pictures.vectors[:10].mean(axis=0, keepdims=True))
-    texts = Embeddings(np.concatenate([everywhere, directions(4, 1).vectors]), FakeEncoder.fingerprint)
-    levels = background.levels(texts)
-    assert levels[0] > levels[1]
-    general, special = background.match_cosines(np.full((1, 2), 0.3, np.float32), levels)[0]
-    assert general < special
+def test_calibrate_says_what_was_found(background):
+    query = directions(4, 1)
+    pictures = Embeddings.concatenate([query, directions(3, 1)])
+    matches, found = background.calibrate(query, pictures)
+    assert found.tolist() == [True, False]
+    np.testing.assert_allclose(matches, background.match(pictures, query)[:, 0])
 
 
 def test_nothing_gives_nothing(background):

@@ -1,24 +1,20 @@
-"""Honest scores: does this text fit this picture at all? The same meaning for every text, picture and encoder.
+"""Honest scores: does this text fit this picture at all? The same meaning for every encoder, text and picture.
 
-A cosine has no fixed meaning. Some texts are near every picture, others near none, and the cosines of one
-encoder lie around 0.05, those of another around 0.25. So every text is first asked of everyday pictures that
-ship with anmok and have nothing to do with it:
+A cosine has no fixed meaning: those of one encoder lie around 0.05, those of another around 0.25. So anmok ships
+everyday texts and everyday pictures that have nothing to do with each other, and a cosine is placed among what
+these unrelated pairs reach:
 
-    level(q) = mean of the NEAREST highest cos(a, q) over everyday pictures a
-    stand_out(x, q) = cos(x, q) - SHARE * level(q)
+    match(x, q) = logistic(SLOPE * (cos(x, q) - m) / s)
+    m: what one unrelated pair in a hundred reaches; s: standard deviation of unrelated pairs
 
-and then stand_out is placed among what unrelated pairs reach, everyday texts with everyday pictures:
+So 0.5 means the same for CLIP, SigLIP and any other encoder: by chance, one pair in a hundred gets that far. It
+depends on picture, text and encoder only: not on the collection, the other labels or the batch.
 
-    match(x, q) = logistic(SLOPE * (stand_out(x, q) - m) / s)
-    m: what one unrelated pair in a hundred reaches; s: their standard deviation
-
-So 0.5 means the same for every encoder: one unrelated pair in a hundred gets that far. It depends on picture,
-text and encoder only: not on the collection, the other labels or the batch.
-
-This is half of CSLS (Conneau et al. 2018, arXiv 1710.04087), with a share. The other half (competing texts),
-z-scores, the dual softmax, and a collection's own pictures in place of the everyday ones were measured beside
-it, with the protocol of `anmok.evaluate.evaluate_scores`: they told present from absent worse, the last because
-some picture of a collection is always the nearest, so that a query for what is not there stands out too.
+Why not more? Taking off what a text gets from other pictures, or a picture from other texts (z-scores; CSLS,
+Conneau et al. 2018, arXiv 1710.04087; dual softmax, Cheng et al. 2021, arXiv 2109.04290) was measured beside it
+(`anmok.evaluate.evaluate_scores`). It helps an encoder that is hardly trained and orders pairs a little better, but
+tells present from absent worse: some picture of a collection is always the nearest, so that a query for what is not
+there stands out too.
 """
 
 from __future__ import annotations
@@ -44,8 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["THRESHOLD", "Background", "background", "background_pictures", "background_texts", "ship_background"]
 
 THRESHOLD = 0.5  # of `match`: from here on a text fits a picture
-SHARE = 0.25  # of a text's level that is taken off
-NEAREST = 5  # everyday pictures that make the level
 RARE = 0.01  # share of unrelated pairs at or above 0.5
 SLOPE = 4.0  # of the logistic curve, per standard deviation
 
@@ -61,15 +55,13 @@ class Background:
     texts: Embeddings
     pictures: Embeddings
 
-    def match(
-        self, pictures: Embeddings, texts: Embeddings, *, levels: NDArray[np.float32] | None = None
-    ) -> NDArray[np.float32]:
+    def match(self, pictures: Embeddings, texts: Embeddings) -> NDArray[np.float32]:
         """How well each text fits each picture.
 
         Args:
             pictures: [n, d].
-            texts: [m, d]: texts, labels, or pictures that are searched with.
-            levels: of the texts, [m], where they are known already.
+            texts: [m, d]: texts or labels. (For pictures that are searched with it is too high: pictures are
+                nearer to each other than to texts.)
 
         Returns:
             [n, m] in 0..1. At or above THRESHOLD the text fits.
@@ -77,26 +69,26 @@ class Background:
         Raises:
             FingerprintMismatch: another encoder made them.
         """
-        return self.match_cosines(pictures @ texts, self.levels(texts) if levels is None else levels)
+        self.texts.require(texts.fingerprint)
+        return self.match_cosines(pictures @ texts)
 
-    def match_cosines(self, cosines: NDArray[np.float32], levels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """`match` from cosines [n, m] and the levels of the texts [m]."""
-        middle, spread = self._unrelated
-        deviations = (cosines - SHARE * levels - middle) / spread
+    def match_cosines(self, cosines: NDArray[np.float32]) -> NDArray[np.float32]:
+        """`match` of cosines between pictures and texts, of any shape."""
+        rare, spread = self._unrelated
+        deviations = (np.asarray(cosines, np.float32) - rare) / spread
         logistic: NDArray[np.float32] = np.float32(0.5) * (1 + np.tanh(np.float32(SLOPE / 2) * deviations))
         return logistic
 
-    def levels(self, texts: Embeddings) -> NDArray[np.float32]:
-        """How near each text is to everyday pictures that have nothing to do with it: [m]."""
-        nearest = np.partition(texts @ self.pictures, -NEAREST, axis=1)[:, -NEAREST:]
-        levels: NDArray[np.float32] = nearest.mean(axis=1)
-        return levels
+    def calibrate(self, query: Embeddings, pictures: Embeddings) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Of one text [1, d] and the pictures that it found [k, d]: match [k], and which of them fit [k]."""
+        found = self.match(pictures, query)[:, 0]
+        return found, found >= THRESHOLD
 
     @cached_property
     def _unrelated(self) -> tuple[np.float32, np.float32]:
         """What a share RARE of unrelated pairs reaches, and their standard deviation."""
-        stand_out = self.pictures @ self.texts - np.float32(SHARE) * self.levels(self.texts)
-        return np.float32(np.quantile(stand_out, 1 - RARE)), max(stand_out.std(), np.float32(1e-6))
+        cosines = self.pictures @ self.texts
+        return np.float32(np.quantile(cosines, 1 - RARE)), max(cosines.std(), np.float32(1e-6))
 
 
 def background(encoder: Encoder) -> Background:

@@ -35,6 +35,22 @@ def test_no_method_separates_for_one_who_does_not(shard, blind_encoder):
             assert np.isfinite([result.low, result.high]).all()
 
 
+def test_names_and_pictures_of_other_data_sets_are_absent(tmp_path, write_shard, encoder):
+    def rows(kind):
+        facts = [{"source": kind, "labels": [f"{kind}{n % 4}"], "captions_en": [f"{kind} {n % 4}"]} for n in range(12)]
+        return [(one["captions_en"][0].encode(), one) for one in facts]
+
+    write_shard(tmp_path / "a.tar", rows("a"))
+    write_shard(tmp_path / "b.tar", rows("b"))
+    found = evaluate_scores(encoder, tmp_path, templates="none")
+    # per set and draw: 2 of 4 classes kept, 6 of 12 pictures; the other set has 4 names and 12 pictures
+    assert found.get("strangers: match", "AUROC").details == {"present": 2 * 4 * 2, "absent": 2 * 4 * 4}
+    assert found.get("foreigners: match", "AUROC").details == {"present": 2 * 4 * 6, "absent": 2 * 4 * 12}
+    for question in ("strangers", "foreigners"):
+        assert found.get(f"{question}: match", "AUROC").value == 1.0
+        assert found.get(f"{question}: match", "false alarms at the threshold").value <= 0.1
+
+
 def test_counts_are_of_the_protocol(shard, encoder):
     found = evaluate_scores(encoder, shard)
     # 4 draws: 4 of 8 classes kept; each class has 5 of the 40 pictures

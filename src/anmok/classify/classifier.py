@@ -183,7 +183,7 @@ class Classifier:
         for start in range(0, len(embeddings), step):
             rows = embeddings[start : start + step]
             cosines = rows @ self.embeddings
-            matches = self.matches(rows)
+            matches = self._background.match_cosines(cosines)
             probabilities = self._probabilities(cosines)
             for row in range(len(rows)):
                 results.append(self._predictions(cosines[row], probabilities[row], matches[row], top, back_off))
@@ -195,7 +195,7 @@ class Classifier:
 
     def matches(self, embeddings: Embeddings) -> NDArray[np.float32]:
         """Honest score of each label for each picture, [n, m] in 0..1 (see `anmok.scores`)."""
-        return self._background.match(embeddings, self.embeddings, levels=self._levels)
+        return self._background.match(embeddings, self.embeddings)
 
     def fit_threshold(self, pictures: Pictures, labels: Sequence[str | None]) -> float:
         """Choose what counts as "none of these" from a few examples, and keep it as `threshold`.
@@ -223,10 +223,6 @@ class Classifier:
     @cached_property
     def _background(self) -> scores.Background:
         return scores.background(self.encoder)
-
-    @cached_property
-    def _levels(self) -> NDArray[np.float32]:
-        return self._background.levels(self.embeddings)
 
     @cached_property
     def _hierarchy(self) -> Hierarchy:
