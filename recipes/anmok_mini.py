@@ -24,13 +24,13 @@ from anmok.train.pairs import Pairs, drawn_pairs, pack, read_pairs
 IMAGE = ResNetSpec(image_size=96, width=24, layers=(2, 2, 4, 2), heads=12)
 CONTEXT, VOCABULARY, DIMENSION = 32, 8192, 256
 WEIGHTS = {  # share of each source in a batch
-    "grocery": 17, "clothing": 14, "trashnet": 8, "fashion_mnist": 6, "emoji": 18, "openstax": 14, "storybook": 6,
-    "flags": 1.5, "recipes": 1, "digits": 7, "scenes": 4.5, "words": 3,
+    "grocery": 14, "clothing": 12, "trashnet": 7, "fashion_mnist": 5, "emoji": 21, "openstax": 23, "storybook": 7,
+    "flags": 1.5, "recipes": 1, "digits": 4, "scenes": 3, "words": 1.5,
 }  # fmt: skip
 MIRRORED = {"grocery", "clothing", "trashnet", "fashion_mnist", "emoji", "openstax", "storybook", "recipes"}
 PHOTOGRAPHS = {"grocery", "clothing", "trashnet", "openstax"}
 ZOOM = {  # smallest and largest share of a side that is seen
-    "grocery": (0.5, 1.0), "digits": (0.88, 1.04), "scenes": (0.92, 1.08), "words": (0.95, 1.1), "flags": (0.8, 1.05),
+    "grocery": (0.5, 1.0), "openstax": (0.55, 1.0), "storybook": (0.55, 1.0), "digits": (0.88, 1.04), "scenes": (0.92, 1.08), "words": (0.95, 1.1), "flags": (0.8, 1.05),
     "emoji": (0.75, 1.15), "fashion_mnist": (0.8, 1.1),
 }  # fmt: skip
 TURN = {"trashnet": 25.0, "grocery": 12.0, "clothing": 12.0, "emoji": 10.0}  # degrees
@@ -111,6 +111,8 @@ def augment(pairs: Pairs, indices: np.ndarray, rng: np.random.Generator, side: i
     pixels = torch.from_numpy(pairs.pictures[indices]).permute(0, 3, 1, 2).float()
     grid = F.affine_grid(torch.from_numpy(theta).float(), [n, 3, side, side], align_corners=False)
     pixels = F.grid_sample(pixels, grid, padding_mode="border", align_corners=False) / 255
+    gray = torch.from_numpy(np.isin(sources, ["openstax", "storybook"]) & (rng.random(n) < 0.25))
+    pixels[gray] = pixels[gray].mean(dim=1, keepdim=True)  # old photographs and engravings have no color
     gain = torch.from_numpy(np.exp(rng.normal(0, 0.15, (n, 1, 1, 1)) + rng.normal(0, 0.06, (n, 3, 1, 1)))).float()
     shift = torch.from_numpy(rng.normal(0, 0.07, (n, 1, 1, 1))).float()
     middle = pixels.mean(dim=(1, 2, 3), keepdim=True)

@@ -21,12 +21,13 @@ from anmok.texts import UnsupportedScriptWarning, unsupported_scripts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from anmok.encoder import Encoder
 
-__all__ = ["GOLDEN_TEXTS", "examine_encoder", "golden_pictures"]
+__all__ = ["GOLDEN_TEXTS", "examine_encoder", "golden_pictures", "write_golden"]
 
 GOLDEN_TEXTS = (
     "a photo of a cat",
@@ -159,6 +160,12 @@ def _equals_stored(encoder: Encoder) -> Finding | None:
     return _compared("stored golden embeddings", worst, 1e-4)
 
 
+def write_golden(encoder: Encoder, folder: Path) -> None:
+    """Store what `examine_encoder` will compare with, for a checkpoint that is about to be shipped."""
+    golden = {name: vectors.round(6).tolist() for name, vectors in _golden_embeddings(encoder).items()}
+    (folder / "golden.json").write_text(json.dumps(golden), encoding="utf-8")
+
+
 def _golden_embeddings(encoder: Encoder) -> dict[str, NDArray[np.float32]]:
     return {
         "pictures": encoder.encode_image(golden_pictures()).vectors,
@@ -194,7 +201,7 @@ def _equals_reference(encoder: Encoder) -> Finding | None:
     return _compared("equal to transformers, pixels and text included", worst, 1e-3)
 
 
-def _reference_embeddings(folder: Any, context_length: int) -> dict[str, NDArray[np.float32]]:
+def _reference_embeddings(folder: Path, context_length: int) -> dict[str, NDArray[np.float32]]:
     import torch
     import transformers
 
