@@ -30,8 +30,9 @@ WEIGHTS = {  # share of each source in a batch
 MIRRORED = {"grocery", "clothing", "trashnet", "fashion_mnist", "emoji", "openstax", "storybook", "recipes"}
 PHOTOGRAPHS = {"grocery", "clothing", "trashnet", "openstax"}
 ZOOM = {  # smallest and largest share of a side that is seen
-    "grocery": (0.5, 1.0), "openstax": (0.55, 1.0), "storybook": (0.55, 1.0), "digits": (0.88, 1.04), "scenes": (0.92, 1.08), "words": (0.95, 1.1), "flags": (0.8, 1.05),
-    "emoji": (0.75, 1.15), "fashion_mnist": (0.8, 1.1),
+    "grocery": (0.5, 1.0), "openstax": (0.55, 1.0), "storybook": (0.55, 1.0), "emoji": (0.75, 1.15),
+    "flags": (0.8, 1.05), "fashion_mnist": (0.8, 1.1), "digits": (0.88, 1.04), "scenes": (0.92, 1.08),
+    "words": (0.95, 1.1),
 }  # fmt: skip
 TURN = {"trashnet": 25.0, "grocery": 12.0, "clothing": 12.0, "emoji": 10.0}  # degrees
 TEXT = {"width": 256, "layers": 3, "heads": 4, "mlp_width": 1024}

@@ -24,11 +24,13 @@ BLOCK = re.compile(r"^```(python|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 @pytest.fixture
 def workshop(tmp_path, monkeypatch):
-    """A folder as the docs assume it."""
+    """A folder as the docs assume it: photos/, photo.jpg, labels.csv, photos.csv."""
     with as_file(files("anmok") / "data" / "demo") as shipped:
         shutil.copytree(shipped, tmp_path / "photos")
     shutil.copy(tmp_path / "photos" / "photo-cat.jpg", tmp_path / "photo.jpg")
     shutil.copy(tmp_path / "photos" / "labels.csv", tmp_path / "labels.csv")
+    table = "filepath,label\nphotos/photo-cat.jpg,cat\nphotos/photo-rocket.jpg,rocket\n"
+    (tmp_path / "photos.csv").write_text(table, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

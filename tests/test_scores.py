@@ -24,6 +24,9 @@ class FakeEncoder:
     def __init__(self):
         self.calls = 0
 
+    def reads(self, texts) -> bool:
+        return True
+
     def encode_text(self, texts):
         self.calls += 1
         return directions(1, len(texts))
@@ -94,12 +97,20 @@ def test_pictures_do_not_depend_on_each_other(background):
     np.testing.assert_allclose(one[0, 0], together[2, 1], atol=1e-6)
 
 
-def test_calibrate_says_what_was_found(background):
-    query = directions(4, 1)
-    pictures = Embeddings.concatenate([query, directions(3, 1)])
-    matches, found = background.calibrate(query, pictures)
-    assert found.tolist() == [True, False]
-    np.testing.assert_allclose(matches, background.match(pictures, query)[:, 0])
+def test_one_unrelated_pair_of_pictures_in_a_hundred_matches(background):
+    cosines = (background.pictures @ background.pictures)[np.triu_indices(len(background.pictures), 1)]
+    reached = background.match_cosines(cosines, kind="picture") >= scores.THRESHOLD
+    assert reached.mean() == pytest.approx(0.01, abs=1e-3)
+
+
+def test_english_encoder_is_not_asked_korean(home):
+    class English(FakeEncoder):
+        fingerprint = "e" * 16
+
+        def reads(self, texts):
+            return not any("가" <= letter <= "힣" for text in texts for letter in text)
+
+    assert len(scores.background(English()).texts) == len(scores.background_texts()) // 2
 
 
 def test_nothing_gives_nothing(background):

@@ -158,6 +158,12 @@ class Encoder:
         row_of = {text: row for row, text in enumerate(distinct)}
         return Embeddings(vectors[[row_of[text] for text in items]], self.fingerprint)
 
+    def reads(self, texts: Sequence[str]) -> bool:
+        """Whether the tokenizer can carry the scripts of these texts (an English CLIP cannot carry Hangul)."""
+        from anmok.texts import unsupported_scripts
+
+        return not unsupported_scripts(self.checkpoint.tokenizer, texts)
+
     def _prepare(
         self, items: Sequence[Picture], batch_size: int
     ) -> Iterator[tuple[int, list[Prepared | PictureError]]]:

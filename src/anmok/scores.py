@@ -8,7 +8,8 @@ these unrelated pairs reach:
     m: what one unrelated pair in a hundred reaches; s: standard deviation of unrelated pairs
 
 So 0.5 means the same for CLIP, SigLIP and any other encoder: by chance, one pair in a hundred gets that far. It
-depends on picture, text and encoder only: not on the collection, the other labels or the batch.
+depends on picture, text and encoder only: not on the collection, the other labels or the batch. For a picture that
+is searched with, the unrelated pairs are pairs of pictures, which lie nearer to each other than to texts.
 
 Why not more? Taking off what a text gets from other pictures, or a picture from other texts (z-scores; CSLS,
 Conneau et al. 2018, arXiv 1710.04087; dual softmax, Cheng et al. 2021, arXiv 2109.04290) was measured beside it
@@ -25,7 +26,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -37,7 +38,15 @@ if TYPE_CHECKING:
 
     from anmok.encoder import Encoder
 
-__all__ = ["THRESHOLD", "Background", "background", "background_pictures", "background_texts", "ship_background"]
+__all__ = [
+    "THRESHOLD",
+    "Background",
+    "Kind",
+    "background",
+    "background_pictures",
+    "background_texts",
+    "ship_background",
+]
 
 THRESHOLD = 0.5  # of `match`: from here on a text fits a picture
 RARE = 0.01  # share of unrelated pairs at or above 0.5
@@ -46,6 +55,9 @@ SLOPE = 4.0  # of the logistic curve, per standard deviation
 DATA = Path(__file__).parent / "data"
 SHEET, SHIPPED = DATA / "background.webp", DATA / "backgrounds"
 TILE = 96  # pixels; background.webp is a sheet of such squares, background.csv says where each is from
+PICTURES = 96  # squares on the sheet
+
+Kind = Literal["text", "picture"]  # what a picture is compared with
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,48 +67,51 @@ class Background:
     texts: Embeddings
     pictures: Embeddings
 
-    def match(self, pictures: Embeddings, texts: Embeddings) -> NDArray[np.float32]:
-        """How well each text fits each picture.
+    def match(self, pictures: Embeddings, queries: Embeddings, *, kind: Kind = "text") -> NDArray[np.float32]:
+        """How well each query fits each picture.
 
         Args:
             pictures: [n, d].
-            texts: [m, d]: texts or labels. (For pictures that are searched with it is too high: pictures are
-                nearer to each other than to texts.)
+            queries: [m, d]: texts, labels, or pictures that are searched with.
+            kind: of the queries; "picture" also for arithmetic that a picture takes part in.
 
         Returns:
-            [n, m] in 0..1. At or above THRESHOLD the text fits.
+            [n, m] in 0..1. At or above THRESHOLD the query fits.
 
         Raises:
             FingerprintMismatch: another encoder made them.
         """
-        self.texts.require(texts.fingerprint)
-        return self.match_cosines(pictures @ texts)
+        self.texts.require(queries.fingerprint)
+        return self.match_cosines(pictures @ queries, kind=kind)
 
-    def match_cosines(self, cosines: NDArray[np.float32]) -> NDArray[np.float32]:
-        """`match` of cosines between pictures and texts, of any shape."""
-        rare, spread = self._unrelated
+    def match_cosines(self, cosines: NDArray[np.float32], *, kind: Kind = "text") -> NDArray[np.float32]:
+        """`match` of cosines between pictures and queries, of any shape."""
+        rare, spread = self._unrelated_texts if kind == "text" else self._unrelated_pictures
         deviations = (np.asarray(cosines, np.float32) - rare) / spread
         logistic: NDArray[np.float32] = np.float32(0.5) * (1 + np.tanh(np.float32(SLOPE / 2) * deviations))
         return logistic
 
-    def calibrate(self, query: Embeddings, pictures: Embeddings) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Of one text [1, d] and the pictures that it found [k, d]: match [k], and which of them fit [k]."""
-        found = self.match(pictures, query)[:, 0]
-        return found, found >= THRESHOLD
+    @cached_property
+    def _unrelated_texts(self) -> tuple[np.float32, np.float32]:
+        return _rare_and_spread(self.pictures @ self.texts)
 
     @cached_property
-    def _unrelated(self) -> tuple[np.float32, np.float32]:
-        """What a share RARE of unrelated pairs reaches, and their standard deviation."""
-        cosines = self.pictures @ self.texts
-        return np.float32(np.quantile(cosines, 1 - RARE)), max(cosines.std(), np.float32(1e-6))
+    def _unrelated_pictures(self) -> tuple[np.float32, np.float32]:
+        cosines = self.pictures @ self.pictures
+        return _rare_and_spread(cosines[np.triu_indices(len(cosines), 1)])
+
+
+def _rare_and_spread(cosines: NDArray[np.float32]) -> tuple[np.float32, np.float32]:
+    """What a share RARE of unrelated pairs reaches, and their standard deviation."""
+    return np.float32(np.quantile(cosines, 1 - RARE)), max(cosines.std(), np.float32(1e-6))
 
 
 def background(encoder: Encoder) -> Background:
     """The background, encoded.
 
-    For the built-in checkpoint it is shipped. For another it is encoded once (96 pictures and 238 short texts) and
-    kept in the folder `backgrounds` of `settings().home`, by fingerprint; where that folder cannot be written it
-    is encoded again.
+    For the built-in checkpoint it is shipped. For another it is encoded once (96 pictures and 238 short texts, or
+    the English half where the encoder cannot read Korean) and kept in the folder `backgrounds` of
+    `settings().home`, by fingerprint; where that folder cannot be written it is encoded again.
     """
     name = _file_name(encoder)
     cache = settings().home / "backgrounds" / name
@@ -107,8 +122,7 @@ def background(encoder: Encoder) -> Background:
         vectors = _encode(encoder)
         _write(cache, vectors)
     rows = Embeddings(unit(vectors), encoder.fingerprint)
-    texts = len(background_texts())
-    return Background(rows[:texts], rows[texts:])
+    return Background(rows[:-PICTURES], rows[-PICTURES:])
 
 
 def ship_background(encoder: Encoder) -> Path:
@@ -141,7 +155,9 @@ def background_pictures() -> list[NDArray[np.uint8]]:
 
 
 def _encode(encoder: Encoder) -> NDArray[np.float16]:
-    parts = (encoder.encode_text(background_texts()).vectors, encoder.encode_image(background_pictures()).vectors)
+    texts = background_texts()
+    readable = texts if encoder.reads(texts) else texts[::2]
+    parts = (encoder.encode_text(readable).vectors, encoder.encode_image(background_pictures()).vectors)
     return np.concatenate(parts).astype(np.float16)
 
 
@@ -156,7 +172,9 @@ def _read(path: Path, dimension: int) -> NDArray[np.float16] | None:
         vectors = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    usable = vectors.ndim == 2 and vectors.shape[1] == dimension and np.isfinite(vectors).all()
+    usable = (
+        vectors.ndim == 2 and vectors.shape[1] == dimension and len(vectors) > PICTURES and np.isfinite(vectors).all()
+    )
     return vectors if usable else None
 
 

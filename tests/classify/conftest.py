@@ -44,6 +44,9 @@ class FakeEncoder:
         vector[: len(WORDS)] = 0
         return vector
 
+    def reads(self, texts) -> bool:
+        return True
+
     def encode_text(self, texts):
         texts = [texts] if isinstance(texts, str) else list(texts)
         self.encoded_texts += texts

@@ -35,6 +35,9 @@ class FakeEncoder:
         self.log, self.version, self.die_at, self.encoded = log, version, die_at, 0
         self.name, self.fingerprint, self.dimension = f"colors-{version}", f"fake{version}" * 3, 28
 
+    def reads(self, texts) -> bool:
+        return True
+
     def encode_image(self, pictures, *, on_error="raise", batch_size=32) -> Embeddings:
         rows, indices, failed = [], [], []
         for index, picture in enumerate(pictures):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anmok import progress
+from anmok import progress, scores
 from anmok.collections import Collection, Failure, Hit, IndexReport
 from anmok.errors import FingerprintMismatch, QueryError, StoreError
 from anmok.store import Store
@@ -43,7 +43,7 @@ def test_search_returns_hits_best_first_with_metadata(indexed, photos):
     hits = indexed.search("red", top=4)
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
     best = hits[0]
-    assert best == Hit(best.path, best.cosine, best.cosine, None, best.metadata)
+    assert isinstance(best, Hit)
     assert best.path == (photos / "bags" / "a.png").resolve().as_posix()
     assert best.file == (photos / "bags" / "a.png").resolve()
     assert best.cosine > 0.99
@@ -60,19 +60,23 @@ def test_search_filters(indexed):
         indexed.search("green", where={"height": {"more": 10}})
 
 
-def test_search_takes_a_calibrator(indexed):
-    def calibrate(query, pictures):
-        cosines = (pictures @ query)[:, 0]
-        return 1 - cosines, cosines > 0.9
+def test_hits_carry_the_honest_score_of_their_cosine(indexed, collection):
+    hits = indexed.search("red", top=4)
+    expected = scores.background(indexed.encoder).match_cosines(np.array([hit.cosine for hit in hits]))
+    assert [hit.score for hit in hits] == pytest.approx(expected.tolist(), abs=1e-6)
+    assert [hit.found for hit in hits] == [score >= scores.THRESHOLD for score in expected]
 
-    hits = indexed.search("red", top=4, calibrate=calibrate)
-    assert [hit.score for hit in hits] == pytest.approx([1 - hit.cosine for hit in hits], abs=1e-3)
-    assert hits[0].cosine < hits[-1].cosine  # best first by the score that the calibrator gave
-    assert [hit.found for hit in hits] == [False, False, False, True]
+
+def test_a_picture_is_placed_among_pairs_of_pictures(indexed, photos):
+    picture = photos / "bags" / "a.png"
+    for query in (picture, str(picture), f"{picture} + red"):
+        hit = indexed.search(query, top=1)[0]
+        expected = scores.background(indexed.encoder).match_cosines(np.array([hit.cosine]), kind="picture")
+        assert hit.score == pytest.approx(float(expected[0]), abs=1e-6)
 
 
 def test_search_of_an_empty_collection(collection):
-    assert collection.search("red", calibrate=lambda query, pictures: pytest.fail("nothing to calibrate")) == []
+    assert collection.search("red") == []
 
 
 def test_near_duplicates_groups_chains_and_copies(collection, tmp_path, paint):

@@ -41,6 +41,9 @@ class FakeEncoder:
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
         return np.random.default_rng(seed).normal(size=FakeEncoder.dimension)
 
+    def reads(self, texts) -> bool:
+        return True
+
     def encode_text(self, texts):
         return Embeddings(unit(np.array([self.vector(text) for text in texts])), self.fingerprint)
 

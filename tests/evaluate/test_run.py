@@ -1,10 +1,12 @@
 """Whole evaluations with an encoder that sees everything and one that sees nothing."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
 
+from anmok.errors import MissingExtra
 from anmok.evaluate import DataError, evaluate, evaluate_digits
 from anmok.evaluate.data import Example
 from anmok.evaluate.digits import digit_pictures
@@ -107,6 +109,7 @@ def test_evaluation_is_one_table(tmp_path, write_shard, encoder):
     assert lines[-1] == {"picture": "c.tar:k003.webp", "error": "is broken"}
     assert "| clothes | en | accuracy@1 | 100.0 | 43.9–100.0 | 50.0 | 3 |" in found.markdown()
     assert len(found + found) == 2 * len(found)
+    assert (found + found).failed == found.failed
 
 
 def example(labels, english=(), korean=()):
@@ -138,6 +141,12 @@ def test_digits_are_bright_on_black():
     assert pictures.shape == (1797, 128, 128, 3)
     assert sorted(set(digits.tolist())) == list(range(10))
     assert np.median(pictures) < 50
+
+
+def test_digits_without_scikit_learn_name_the_extra(monkeypatch, encoder):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(MissingExtra, match=r"scikit-learn, which is not installed: pip install 'anmok\[evaluate\]'"):
+        evaluate_digits(encoder)
 
 
 def test_digits_reach_chance_without_seeing(monkeypatch, blind_encoder):

@@ -29,7 +29,10 @@ def add(
     label_set: Set,
     labels: Annotated[str, typer.Argument(metavar="LABELS", help="a,b,c, a text file or a CSV.")],
     model: options.Model = "anmok-mini",
-    templates: options.Templates = "small",
+    templates: Annotated[
+        str | None,
+        typer.Option(help="As for classify, small for a new set; a set keeps what it was made with.", show_default=False),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Add labels, or change those that are there; makes the set when it is new.

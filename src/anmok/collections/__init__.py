@@ -7,11 +7,10 @@ parse_query(text)                "2:red bag + photo.jpg - leather" → weighted 
 from anmok.collections.batch import Failure, IndexReport
 from anmok.collections.collection import Collection, CollectionStats
 from anmok.collections.duplicates import DuplicateGroup
-from anmok.collections.hit import Calibrator, Hit
+from anmok.collections.hit import Hit
 from anmok.collections.query import Term, format_query, parse_query, query_vector
 
 __all__ = [
-    "Calibrator",
     "Collection",
     "CollectionStats",
     "DuplicateGroup",

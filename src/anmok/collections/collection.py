@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anmok import scores
 from anmok.collections import contract, duplicates
 from anmok.collections.adding import put_pictures
 from anmok.collections.batch import FAILED, Failure, IndexReport
 from anmok.collections.hit import Hit, as_hits
 from anmok.collections.indexing import FOLDERS, FolderRun, remove_folder
-from anmok.collections.query import query_vector
+from anmok.collections.query import kind_of, query_vector
 from anmok.collections.reencode import finish_swap, re_encode
 from anmok.embeddings import Embeddings
 from anmok.errors import StoreError
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from anmok.collections.duplicates import DuplicateGroup
-    from anmok.collections.hit import Calibrator
     from anmok.encoder import Encoder, Picture
+    from anmok.scores import Background
     from anmok.store import CheckReport, Item, StoreStats
 
 __all__ = ["Collection", "CollectionStats"]
@@ -88,6 +89,7 @@ class Collection:
             kept = contract.contract_of(encoder)
             self._store = Store.open(path, dimension=encoder.dimension, create=True, contract=kept)
         self._encoder = encoder
+        self._background: Background | None = None
         try:
             contract.require_collection(self._store)
             if encoder is not None:
@@ -206,7 +208,6 @@ class Collection:
         where: Mapping[str, Any] | None = None,
         *,
         exact: bool | None = None,
-        calibrate: Calibrator | None = None,
     ) -> list[Hit]:
         """Find the pictures nearest to a query, best first.
 
@@ -216,7 +217,10 @@ class Collection:
             top: how many.
             where: a filter on metadata, such as {"folder": "bags"}; see `anmok.store.filters`.
             exact: True compares all pictures, False asks the index, None decides by their number.
-            calibrate: makes scores of cosines; without it `score` is the cosine and `found` None.
+
+        Returns:
+            Hits with a `score` that means the same for every query, and whether the picture is `found`, that is
+            whether it fits at all (see `anmok.scores`). "Nothing found" is: no hit with `found`.
 
         Raises:
             QueryError: the query or the filter cannot be read, or names a missing picture.
@@ -224,8 +228,9 @@ class Collection:
         """
         vector = Embeddings(query_vector(query, self.encoder)[None], self.encoder.fingerprint)
         matches = self._store.search(vector.vectors, top, where=where, exact=exact)[0]
-        pictures = self._embeddings([match.key for match in matches]) if calibrate else None
-        return as_hits(matches, vector, pictures, calibrate)
+        if self._background is None:
+            self._background = scores.background(self.encoder)
+        return as_hits(matches, self._background, kind_of(query))
 
     def near_duplicates(
         self, threshold: float = 0.97, *, where: Mapping[str, Any] | None = None

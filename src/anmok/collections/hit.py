@@ -1,23 +1,23 @@
-"""What a search returns, and the one place where raw cosines become scores."""
+"""What a search returns, and the one place where its raw cosines become scores."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from anmok.collections.batch import file_of
+from anmok.scores import THRESHOLD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from anmok.embeddings import Embeddings
+    from anmok.scores import Background, Kind
     from anmok.store import Match
 
-__all__ = ["Calibrator", "Hit", "as_hits"]
+__all__ = ["Hit", "as_hits"]
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Hit:
     """One picture that a search found.
 
     `path`: of the picture file (absolute, posix), or the key that it was added under.
-    `score`: higher is better; what a calibrator makes of the cosine, or the cosine itself.
-    `cosine`: raw similarity to the query, -1..1. Not comparable between queries or encoders.
-    `found`: whether the calibrator takes it for what was asked for; None without a calibrator.
+    `score`: 0..1, the same meaning for every query and encoder (see `anmok.scores`).
+    `cosine`: raw similarity to the query, -1..1. Not comparable between encoders.
+    `found`: whether it fits the query at all: the score is at or above 0.5.
     `metadata`: path (below root), root, folder, name, width, height, bytes, mtime (seconds), hash,
         and the caller's own.
     """
@@ -35,7 +35,7 @@ class Hit:
     path: str
     score: float
     cosine: float
-    found: bool | None = None
+    found: bool
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -45,29 +45,11 @@ class Hit:
         return Path(file) if file is not None else None
 
 
-class Calibrator(Protocol):
-    """Turns the cosines of one search into scores that mean the same for every query."""
-
-    def __call__(self, query: Embeddings, pictures: Embeddings) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-        """Query [1, d] and the pictures it found [k, d], best first → scores [k], and which count as found [k]."""
-
-
-def as_hits(
-    matches: Sequence[Match], query: Embeddings, pictures: Embeddings | None = None, calibrate: Calibrator | None = None
-) -> list[Hit]:
-    """Matches of the store (and, to calibrate, their vectors) → hits, best first."""
-    scores: Sequence[float] | NDArray[np.float32] = [match.score for match in matches]
-    found: NDArray[np.bool_] | None = None
-    if calibrate is not None and pictures is not None and matches:
-        scores, found = calibrate(query, pictures)
-    hits = [
-        Hit(
-            path=match.key,
-            score=float(scores[row]),
-            cosine=match.score,
-            found=None if found is None else bool(found[row]),
-            metadata=match.metadata,
-        )
-        for row, match in enumerate(matches)
+def as_hits(matches: Sequence[Match], background: Background, kind: Kind) -> list[Hit]:
+    """Matches of the store, best first → hits, with scores that mean the same for every query (`anmok.scores`)."""
+    cosines = np.array([match.score for match in matches], np.float32)
+    scores = background.match_cosines(cosines, kind=kind)
+    return [
+        Hit(match.key, float(score), match.score, bool(score >= THRESHOLD), match.metadata)
+        for match, score in zip(matches, scores, strict=True)
     ]
-    return sorted(hits, key=lambda hit: -hit.score)  # stable: ties keep the order of the store

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anmok.encoder import Encoder, Picture
+    from anmok.scores import Kind
 
-__all__ = ["Term", "format_query", "parse_query", "query_vector"]
+__all__ = ["Term", "format_query", "kind_of", "parse_query", "query_vector"]
 
 SIGN = re.compile(r"(?:(?<=\s)|^)[+-](?=\s|$)")
 WEIGHT = re.compile(r"([+-]?)(\d+(?:\.\d*)?|\.\d+)[ \t]*:")
@@ -109,6 +110,18 @@ def query_vector(query: str | Picture | Embeddings, encoder: Encoder) -> NDArray
     if is_picture_name(query) and _is_file(query):  # also where the file's own name holds a " - "
         return _row(encoder.encode_image([Path(query).expanduser()]))
     return _combine(parse_query(query), encoder)
+
+
+def kind_of(query: str | Picture | Embeddings) -> Kind:
+    """What a query is made of: "picture" where a picture takes part in it, else "text" (Embeddings are taken for one).
+
+    Pictures lie nearer to each other than to texts, so their cosines mean something else.
+    """
+    if isinstance(query, Embeddings):
+        return "text"
+    if not isinstance(query, str) or (is_picture_name(query) and _is_file(query)):
+        return "picture"
+    return "picture" if any(term.is_picture for term in parse_query(query)) else "text"
 
 
 def _combine(terms: list[Term], encoder: Encoder) -> NDArray[np.float32]:

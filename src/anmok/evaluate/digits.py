@@ -35,7 +35,7 @@ def digit_pictures() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise MissingExtra("scikit-learn", "test", "evaluating on handwritten digits") from error
+        raise MissingExtra("scikit-learn", "evaluate", "evaluating on handwritten digits") from error
     from PIL import Image
 
     ink, digits = load_digits(return_X_y=True)  # [1797, 64] in 0..16

@@ -50,8 +50,9 @@ class Evaluation:
         return len(self.results)
 
     def __add__(self, other: Evaluation) -> Evaluation:
-        """Results of the same encoder on more data."""
-        return Evaluation(self.encoder, self.fingerprint, self.results + other.results, self.failed + other.failed)
+        """More results of the same encoder; a picture that failed in both is listed once."""
+        failed = tuple(dict.fromkeys(self.failed + other.failed))
+        return Evaluation(self.encoder, self.fingerprint, self.results + other.results, failed)
 
     def get(self, name: str, metric: str, language: str = "") -> Result:
         """The one result of that name, metric and language.
