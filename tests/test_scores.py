@@ -99,8 +99,18 @@ def test_pictures_do_not_depend_on_each_other(background):
 
 def test_one_unrelated_pair_of_pictures_in_a_hundred_matches(background):
     cosines = (background.pictures @ background.pictures)[np.triu_indices(len(background.pictures), 1)]
-    reached = background.match_cosines(cosines, kind="picture") >= scores.THRESHOLD
+    reached = background.match_cosines(cosines, ((1.0, "picture"),)) >= scores.THRESHOLD
     assert reached.mean() == pytest.approx(0.01, abs=1e-3)
+
+
+def test_one_unrelated_arithmetic_in_a_hundred_matches(background):
+    rng = np.random.default_rng(9)
+    texts, pictures = directions(1, 300).vectors, directions(2, 100).vectors
+    rows, columns = rng.integers(0, 300, 3000), rng.integers(0, 50, 3000)
+    queries = unit(2 * texts[rows] - pictures[columns])
+    others = pictures[rng.integers(50, 100, 3000)]
+    reached = background.match_cosines((queries * others).sum(axis=1), ((2.0, "text"), (-1.0, "picture")))
+    assert (reached >= scores.THRESHOLD).mean() == pytest.approx(0.01, abs=0.006)
 
 
 def test_english_encoder_is_not_asked_korean(home):

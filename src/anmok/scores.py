@@ -8,8 +8,9 @@ these unrelated pairs reach:
     m: what one unrelated pair in a hundred reaches; s: standard deviation of unrelated pairs
 
 So 0.5 means the same for CLIP, SigLIP and any other encoder: by chance, one pair in a hundred gets that far. It
-depends on picture, text and encoder only: not on the collection, the other labels or the batch. For a picture that
-is searched with, the unrelated pairs are pairs of pictures, which lie nearer to each other than to texts.
+depends on picture, text and encoder only: not on the collection, the other labels or the batch. Where a picture, or
+arithmetic of texts and pictures, is searched with, the unrelated queries are pictures, or the same arithmetic of
+unrelated things: pictures lie nearer to each other than to texts.
 
 Why not more? Taking off what a text gets from other pictures, or a picture from other texts (z-scores; CSLS,
 Conneau et al. 2018, arXiv 1710.04087; dual softmax, Cheng et al. 2021, arXiv 2109.04290) was measured beside it
@@ -23,8 +24,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "THRESHOLD",
     "Background",
-    "Kind",
+    "Terms",
     "background",
     "background_pictures",
     "background_texts",
@@ -56,8 +56,10 @@ DATA = Path(__file__).parent / "data"
 SHEET, SHIPPED = DATA / "background.webp", DATA / "backgrounds"
 TILE = 96  # pixels; background.webp is a sheet of such squares, background.csv says where each is from
 PICTURES = 96  # squares on the sheet
+DRAWS = 2000  # random arithmetics of everyday things
 
-Kind = Literal["text", "picture"]  # what a picture is compared with
+Kind = Literal["text", "picture"]
+Terms = tuple[tuple[float, Kind], ...]  # what a query is made of: weight and kind of each term
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,44 +68,59 @@ class Background:
 
     texts: Embeddings
     pictures: Embeddings
+    _known: dict[Terms, tuple[np.float32, np.float32]] = field(default_factory=dict, init=False, repr=False)
 
-    def match(self, pictures: Embeddings, queries: Embeddings, *, kind: Kind = "text") -> NDArray[np.float32]:
-        """How well each query fits each picture.
+    def match(self, pictures: Embeddings, texts: Embeddings) -> NDArray[np.float32]:
+        """How well each text fits each picture.
 
         Args:
             pictures: [n, d].
-            queries: [m, d]: texts, labels, or pictures that are searched with.
-            kind: of the queries; "picture" also for arithmetic that a picture takes part in.
+            texts: [m, d]: texts or labels.
 
         Returns:
-            [n, m] in 0..1. At or above THRESHOLD the query fits.
+            [n, m] in 0..1. At or above THRESHOLD the text fits.
 
         Raises:
             FingerprintMismatch: another encoder made them.
         """
-        self.texts.require(queries.fingerprint)
-        return self.match_cosines(pictures @ queries, kind=kind)
+        self.texts.require(texts.fingerprint)
+        return self.match_cosines(pictures @ texts)
 
-    def match_cosines(self, cosines: NDArray[np.float32], *, kind: Kind = "text") -> NDArray[np.float32]:
-        """`match` of cosines between pictures and queries, of any shape."""
-        rare, spread = self._unrelated_texts if kind == "text" else self._unrelated_pictures
+    def match_cosines(self, cosines: NDArray[np.float32], terms: Terms = ((1.0, "text"),)) -> NDArray[np.float32]:
+        """`match` of cosines between pictures and queries, of any shape.
+
+        Args:
+            cosines: of pictures and queries.
+            terms: what the queries are made of: one text, or a weight and a kind for each term of an arithmetic.
+        """
+        rare, spread = self._unrelated(terms)
         deviations = (np.asarray(cosines, np.float32) - rare) / spread
         logistic: NDArray[np.float32] = np.float32(0.5) * (1 + np.tanh(np.float32(SLOPE / 2) * deviations))
         return logistic
 
-    @cached_property
-    def _unrelated_texts(self) -> tuple[np.float32, np.float32]:
-        return _rare_and_spread(self.pictures @ self.texts)
+    def _unrelated(self, terms: Terms) -> tuple[np.float32, np.float32]:
+        """What a share RARE of unrelated pairs reaches, and their standard deviation.
 
-    @cached_property
-    def _unrelated_pictures(self) -> tuple[np.float32, np.float32]:
-        cosines = self.pictures @ self.pictures
-        return _rare_and_spread(cosines[np.triu_indices(len(cosines), 1)])
+        The queries are the same arithmetic of everyday things: of each by itself, or of random ones together.
+        """
+        if terms not in self._known:
+            random = np.random.default_rng(0)
+            count = len(self._of(terms[0][1])) if len(terms) == 1 else DRAWS
+            queries = np.zeros((count, self.texts.vectors.shape[1]), np.float32)
+            used = np.zeros((count, len(self.pictures)), bool)  # a picture is not unrelated to a query it is part of
+            for weight, kind in terms:
+                source = self._of(kind)
+                rows = np.arange(count) if len(terms) == 1 else random.integers(0, len(source), count)
+                queries += np.float32(weight) * source[rows]
+                if kind == "picture":
+                    used[np.arange(count), rows] = True
+            cosines = (self.pictures @ Embeddings(unit(queries), self.pictures.fingerprint)).T[~used]
+            spread = max(cosines.std(), np.float32(1e-6))
+            self._known[terms] = np.float32(np.quantile(cosines, 1 - RARE)), spread
+        return self._known[terms]
 
-
-def _rare_and_spread(cosines: NDArray[np.float32]) -> tuple[np.float32, np.float32]:
-    """What a share RARE of unrelated pairs reaches, and their standard deviation."""
-    return np.float32(np.quantile(cosines, 1 - RARE)), max(cosines.std(), np.float32(1e-6))
+    def _of(self, kind: Kind) -> NDArray[np.float32]:
+        return self.texts.vectors if kind == "text" else self.pictures.vectors
 
 
 def background(encoder: Encoder) -> Background:

@@ -69,9 +69,13 @@ def test_hits_carry_the_honest_score_of_their_cosine(indexed, collection):
 
 def test_a_picture_is_placed_among_pairs_of_pictures(indexed, photos):
     picture = photos / "bags" / "a.png"
-    for query in (picture, str(picture), f"{picture} + red"):
+    for query, terms in (
+        (picture, ((1.0, "picture"),)),
+        (str(picture), ((1.0, "picture"),)),
+        (f"2:red - {picture}", ((2.0, "text"), (-1.0, "picture"))),
+    ):
         hit = indexed.search(query, top=1)[0]
-        expected = scores.background(indexed.encoder).match_cosines(np.array([hit.cosine]), kind="picture")
+        expected = scores.background(indexed.encoder).match_cosines(np.array([hit.cosine]), terms)
         assert hit.score == pytest.approx(float(expected[0]), abs=1e-6)
 
 

@@ -67,6 +67,8 @@ def make_classifier(encoder: Encoder, labels: str, templates: str) -> Classifier
     """
     from anmok.classify import Classifier
 
+    if not labels.strip():
+        raise SettingsError("--labels is empty: give a,b,c, a text file, a CSV or a label set")
     path = Path(labels)
     if path.is_dir():
         return Classifier.from_store(path, encoder)

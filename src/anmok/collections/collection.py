@@ -16,7 +16,7 @@ from anmok.collections.adding import put_pictures
 from anmok.collections.batch import FAILED, Failure, IndexReport
 from anmok.collections.hit import Hit, as_hits
 from anmok.collections.indexing import FOLDERS, FolderRun, remove_folder
-from anmok.collections.query import kind_of, query_vector
+from anmok.collections.query import query_vector, terms_of
 from anmok.collections.reencode import finish_swap, re_encode
 from anmok.embeddings import Embeddings
 from anmok.errors import StoreError
@@ -230,7 +230,7 @@ class Collection:
         matches = self._store.search(vector.vectors, top, where=where, exact=exact)[0]
         if self._background is None:
             self._background = scores.background(self.encoder)
-        return as_hits(matches, self._background, kind_of(query))
+        return as_hits(matches, self._background, terms_of(query))
 
     def near_duplicates(
         self, threshold: float = 0.97, *, where: Mapping[str, Any] | None = None

@@ -14,7 +14,7 @@ from anmok.scores import THRESHOLD
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from anmok.scores import Background, Kind
+    from anmok.scores import Background, Terms
     from anmok.store import Match
 
 __all__ = ["Hit", "as_hits"]
@@ -45,10 +45,10 @@ class Hit:
         return Path(file) if file is not None else None
 
 
-def as_hits(matches: Sequence[Match], background: Background, kind: Kind) -> list[Hit]:
+def as_hits(matches: Sequence[Match], background: Background, terms: Terms) -> list[Hit]:
     """Matches of the store, best first → hits, with scores that mean the same for every query (`anmok.scores`)."""
     cosines = np.array([match.score for match in matches], np.float32)
-    scores = background.match_cosines(cosines, kind=kind)
+    scores = background.match_cosines(cosines, terms)
     return [
         Hit(match.key, float(score), match.score, bool(score >= THRESHOLD), match.metadata)
         for match, score in zip(matches, scores, strict=True)

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anmok.encoder import Encoder, Picture
-    from anmok.scores import Kind
+    from anmok.scores import Terms
 
-__all__ = ["Term", "format_query", "kind_of", "parse_query", "query_vector"]
+__all__ = ["Term", "format_query", "parse_query", "query_vector", "terms_of"]
 
 SIGN = re.compile(r"(?:(?<=\s)|^)[+-](?=\s|$)")
 WEIGHT = re.compile(r"([+-]?)(\d+(?:\.\d*)?|\.\d+)[ \t]*:")
@@ -112,16 +112,16 @@ def query_vector(query: str | Picture | Embeddings, encoder: Encoder) -> NDArray
     return _combine(parse_query(query), encoder)
 
 
-def kind_of(query: str | Picture | Embeddings) -> Kind:
-    """What a query is made of: "picture" where a picture takes part in it, else "text" (Embeddings are taken for one).
-
-    Pictures lie nearer to each other than to texts, so their cosines mean something else.
-    """
+def terms_of(query: str | Picture | Embeddings) -> Terms:
+    """Weight and kind of each term of a query, which its score depends on (Embeddings are taken for a text's)."""
     if isinstance(query, Embeddings):
-        return "text"
+        return ((1.0, "text"),)
     if not isinstance(query, str) or (is_picture_name(query) and _is_file(query)):
-        return "picture"
-    return "picture" if any(term.is_picture for term in parse_query(query)) else "text"
+        return ((1.0, "picture"),)
+    terms = parse_query(query)
+    if len(terms) == 1:  # its weight changes nothing
+        return ((1.0, "picture" if terms[0].is_picture else "text"),)
+    return tuple((term.weight, "picture" if term.is_picture else "text") for term in terms)
 
 
 def _combine(terms: list[Term], encoder: Encoder) -> NDArray[np.float32]:
