@@ -1,4 +1,21 @@
-"""Train anmok-mini."""
+"""Train anmok-mini, the model inside the package.
+
+What      CLIP's two towers, small: ModifiedResNet at 96 pixels, causal text transformer, English and Korean.
+Data      a folder with `train/*.tar`, WebDataset shards of `KEY.webp` and `KEY.json` (17,716 pictures; the model
+          card lists sources and licenses), and about 17,000 pictures drawn here with exact captions.
+Command   pip install "anmok[train]"; pip download --no-deps koreanize-matplotlib  (unzip it for NanumGothic.ttf)
+          python recipes/anmok_mini.py --data DATA --font NanumGothic.ttf --output anmok-mini
+          Run it again after an interruption: it goes on from the last saved state in --work.
+Hardware  two shared cores of an AMD EPYC (Zen 4, AVX-512 with bfloat16), about 3 GB of memory; no GPU.
+Time      74 minutes of steps (1 second each at 64 pixels, 1.4 at 96), 3,578 steps, 916,000 samples.
+Result    zero-shot by text on held-out data, English / Korean, in %: clothing 64.7 / 66.3, groceries 51.6 / 49.1 (43
+          kinds: 67.0 / 63.9), waste 79.6 / 79.2, Fashion-MNIST 79.0 / 80.0, scikit-learn's digits 88.6 / 89.1;
+          text to picture recall@10: emoji 29.0 / 27.7, textbooks 5.1 (chance 1), picture books 8.0 / 9.6 (chance 8).
+          17.7 MB, 2.5 ms per picture on one of these cores at batch 32 (ONNX Runtime, fp32).
+Note      Two changes were made while the shipped weights trained. At 14 minutes: stronger colors, closer crops of
+          groceries, gray patches. At 46: before, a batch held less of textbooks and emoji (14 and 18%, not 23 and
+          21%), captions were never thinned and textbook pictures never gray.
+"""
 
 from __future__ import annotations
 
@@ -57,8 +74,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--font", type=Path, help="a font with Hangul, for drawn Korean words")
     parser.add_argument("--output", type=Path, required=True, help="folder for the finished checkpoint")
     parser.add_argument("--work", type=Path, default=Path("anmok-mini-work"), help="packed pictures and the state")
-    parser.add_argument("--minutes", type=float, default=70, help="training time; the schedule follows it")
-    parser.add_argument("--small", type=float, default=0.45, help="share of the time at 64 instead of 96 pixels")
+    parser.add_argument("--minutes", type=float, default=74, help="training time; the schedule follows it")
+    parser.add_argument("--small", type=float, default=0.34, help="share of the time at 64 instead of 96 pixels")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate")
     parser.add_argument("--decay", type=float, default=0.1, help="weight decay")

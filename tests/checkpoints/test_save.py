@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -205,3 +206,9 @@ def test_spec_that_no_layout_has_is_refused(clip_folder, tmp_path):
     odd = replace(clip.spec, image=replace(clip.spec.image, patch_bias=True))
     with pytest.raises(CheckpointError, match="cannot be saved"):
         save_checkpoint(replace(clip, spec=odd), tmp_path / "x")
+
+
+def test_open_clip_config_names_the_checkpoint_and_no_temporary_folder(tmp_path):
+    save_checkpoint(load_checkpoint("anmok-mini"), tmp_path / "copy", layout="open_clip")
+    config = json.loads((tmp_path / "copy" / "open_clip_config.json").read_text())
+    assert config["model_cfg"]["text_cfg"]["hf_tokenizer_name"] == "anmok-mini"

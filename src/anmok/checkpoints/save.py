@@ -114,7 +114,7 @@ def _write_open_clip(checkpoint: Checkpoint, folder: Path, dtype: type[np.floati
     model = open_clip.config_of(spec)
     kept: dict[str, Any] = {}
     if tokenizer.digest() != Tokenizer.clip(tokenizer.context_length).digest():  # not open_clip's own
-        model["text_cfg"]["hf_tokenizer_name"] = folder.name
+        model["text_cfg"]["hf_tokenizer_name"] = Path(checkpoint.name).name
         if tokenizer.clean in ("canonicalize", "lower", "whitespace"):
             model["text_cfg"]["tokenizer_kwargs"] = {"clean": tokenizer.clean}
         else:

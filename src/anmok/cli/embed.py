@@ -22,7 +22,7 @@ def embed(
         Path, typer.Option("--output", "-o", help="Where to write: .npy, .npz or .parquet.", show_default=False)
     ],
     pictures: Annotated[
-        list[str] | None, typer.Argument(metavar="[PICTURES…]", help="Picture files, or folders of them.")
+        list[str] | None, typer.Argument(metavar="[PICTURES]", help="Picture files, or folders of them.")
     ] = None,
     texts: Annotated[
         Path | None, typer.Option(help="A text file instead: one text a line.", show_default=False)

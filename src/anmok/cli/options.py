@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Collection", "Html", "Json", "Labels", "Model", "Pictures", "Templates", "Top", "expand", "open_encoder"]
 
 Pictures = Annotated[
-    list[str], typer.Argument(metavar="PICTURES…", help="Picture files, or folders of them.", show_default=False)
+    list[str], typer.Argument(metavar="PICTURES", help="Picture files, or folders of them.", show_default=False)
 ]
 Model = Annotated[
     str,
