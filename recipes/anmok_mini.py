@@ -31,15 +31,20 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from anmok.doctor.checkpoint import GOLDEN_TEXTS, golden_pictures
+from anmok.checkpoints import Checkpoint, save_checkpoint
+from anmok.doctor.checkpoint import write_golden
 from anmok.loading import load
 from anmok.models.modules import DualEncoder
 from anmok.models.spec import DualSpec, ResNetSpec, TextSpec
-from anmok.train.export import MEAN, STD, save_open_clip, train_tokenizer
+from anmok.pictures import Transform
+from anmok.texts import Tokenizer
 from anmok.train.pairs import Pairs, drawn_pairs, pack, read_pairs
+from anmok.train.tokenizer import train_tokenizer
 
 IMAGE = ResNetSpec(image_size=96, width=24, layers=(2, 2, 4, 2), heads=12)
 CONTEXT, VOCABULARY, DIMENSION = 32, 8192, 256
+MEAN = (0.48145466, 0.4578275, 0.40821073)  # CLIP's, of pixels 0..1
+STD = (0.26862954, 0.26130258, 0.27577711)
 WEIGHTS = {  # share of each source in a batch
     "grocery": 14, "clothing": 12, "trashnet": 7, "fashion_mnist": 5, "emoji": 21, "openstax": 23, "storybook": 7,
     "flags": 1.5, "recipes": 1, "digits": 4, "scenes": 3, "words": 1.5,
@@ -243,8 +248,20 @@ def train(arguments: argparse.Namespace, pairs: Pairs, tokenizer, spec: DualSpec
             torch.save({**keep, "state": state}, saved.with_suffix(".new"))
             saved.with_suffix(".new").replace(saved)
     report(state, losses, average, pairs, tokenizer, 0.0, 96)
-    save_open_clip(average, tokenizer, arguments.output)
-    write_golden(arguments.output)
+    save(average, arguments)
+
+
+def save(model: DualEncoder, arguments: argparse.Namespace) -> None:
+    """Half precision, in open_clip's layout, with what `anmok doctor` compares with."""
+    checkpoint = Checkpoint(
+        name=arguments.output.name,
+        spec=model.spec,
+        weights={name: array.detach().float().numpy() for name, array in model.state_dict().items()},
+        transform=Transform(size=(96, 96), resize="squash", interpolation="bicubic", mean=MEAN, std=STD),
+        tokenizer=Tokenizer.from_folder(arguments.work, context_length=CONTEXT, clean="whitespace", trims=True),
+    )
+    save_checkpoint(checkpoint, arguments.output, precision="fp16", layout="open_clip")
+    write_golden(load(arguments.output), arguments.output)
 
 
 def batch(
@@ -296,14 +313,6 @@ def report(state, losses, average, pairs: Pairs, tokenizer, rate: float, side: i
            "loss": round(float(np.mean(losses)), 3), "rate": f"{rate:.1e}", "side": side,
            "scale": round(float(average.logit_scale.exp()), 1)}  # fmt: skip
     print(json.dumps({**log, "held out": found}), flush=True)
-
-
-def write_golden(folder: Path) -> None:
-    """What the finished model makes of the doctor's pictures and texts: `anmok doctor` compares with it."""
-    encoder = load(folder)
-    golden = {"pictures": encoder.encode_image(golden_pictures()), "texts": encoder.encode_text(list(GOLDEN_TEXTS))}
-    rows = {name: embeddings.vectors.astype(float).round(6).tolist() for name, embeddings in golden.items()}
-    (folder / "golden.json").write_text(json.dumps(rows) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

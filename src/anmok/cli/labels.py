@@ -31,9 +31,7 @@ def add(
     model: options.Model = "anmok-mini",
     templates: Annotated[
         str | None,
-        typer.Option(
-            help="As for classify; a set keeps what it was made with.", show_default=False
-        ),
+        typer.Option(help="As for classify; a set keeps what it was made with.", show_default=False),
     ] = None,
     json: options.Json = False,
 ) -> None:
