@@ -12,7 +12,7 @@ from anmok.cli.output import emit, finish, say, show_progress
 from anmok.errors import SettingsError
 
 if TYPE_CHECKING:
-    from anmok.classify import Classifier
+    from anmok.classify import Classifier, LabelSet
     from anmok.classify.classifier import Predictions
     from anmok.encoder import Encoder
     from anmok.report import Card
@@ -105,17 +105,19 @@ def _print(picture: str, predictions: Predictions) -> None:
 def _page(files: list[str], results: list[Predictions], classifier: Classifier, path: Path) -> Path:
     from anmok.report import Page, Row, write
 
-    cards = [card_of(picture, predictions) for picture, predictions in zip(files, results, strict=True)]
+    cards = [card_of(picture, found, classifier.labels) for picture, found in zip(files, results, strict=True)]
     facts = {"pictures": str(len(files)), "labels": str(len(classifier.labels)), "model": classifier.encoder.name}
     return write(Page("What anmok sees · 안목이 본 것", facts=facts, rows=[Row("Pictures · 사진", cards)]), path)
 
 
-def card_of(picture: str, predictions: Predictions) -> Card:
-    """A report card of one picture and its labels."""
+def card_of(picture: str, predictions: Predictions, labels: LabelSet) -> Card:
+    """A report card of one picture and its labels, with their Korean names where they have one."""
     from anmok.report import Card, thumbnail
 
     name = Path(picture).name
     if predictions.error is not None:
         return Card(name, error=predictions.error)
-    bars = tuple((p.label, p.probability) for p in predictions)
-    return Card(name, thumbnail(picture), bars, badge="" if predictions.found else NONE)
+    korean = {label.name: f"{label.name} · {label.ko}" for label in labels.labels if label.ko}
+    bars = tuple((korean.get(p.label, p.label), p.probability) for p in predictions)
+    sure = predictions.found
+    return Card(name, thumbnail(picture), bars, badge="" if sure else NONE, faint=not sure)

@@ -97,7 +97,7 @@ def search(
     with Collection(collection, readonly=True) as opened:
         hits = opened.search(query, top=top, where=_filter(where or []))
         facts = {"pictures": str(len(opened)), "model": opened.contract["encoder"]}
-    found = any(hit.found is not False for hit in hits)
+    found = any(hit.found for hit in hits)
     for rank, hit in enumerate(hits, start=1):
         if json:
             emit({"rank": rank, "picture": hit.path, "score": hit.score, "cosine": hit.cosine, "found": hit.found})
@@ -142,7 +142,8 @@ def _page(query: str, hits: list[Hit], facts: dict[str, str], path: Path, *, fou
             Path(hit.path).name,
             thumbnail(hit.file or hit.path),
             note=f"score {hit.score:.2f} · cosine {hit.cosine:.2f}",
-            badge="" if hit.found is not False else "weak · 약함",
+            badge="" if hit.found else "weak · 약함",
+            faint=not hit.found,
         )
         for hit in hits
     ]

@@ -12,6 +12,7 @@ import typer
 
 from anmok.cli import options
 from anmok.cli.classify import card_of, make_classifier
+from anmok.cli.collections import NOTHING
 from anmok.cli.output import finish, say, show_progress
 
 if TYPE_CHECKING:
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
 
 __all__ = ["demo"]
 
-QUERIES = ("yellow stars", "파란 원", "a cup of coffee", "우주 사진", "handwritten digit", "사과라는 글자")
+QUERIES = (
+    "yellow stars",
+    "파란 원",
+    "the number 3",
+    "숫자 8",
+    "stars and galaxies",
+    "a wedding cake",
+)  # no cake: not found
 
 
 def demo(
@@ -74,7 +82,7 @@ def _run(folder: Path, labels: Path, model: str, output: Path, *, own: bool) -> 
         "recognised and searched in · 전체": f"{time.perf_counter() - start:.1f} s",
         "model · 모델": encoder.name,
     }
-    cards = [card_of(picture, predictions) for picture, predictions in zip(pictures, results, strict=True)]
+    cards = [card_of(picture, found, classifier.labels) for picture, found in zip(pictures, results, strict=True)]
     page = Page(
         "안목 anmok",
         "Recognised with words alone, nothing was trained for these labels. · 학습 없이 말만으로 알아본 결과입니다.",
@@ -89,11 +97,7 @@ def _found(collection: Collection, query: str) -> Row:
     from anmok.report import Row
 
     hits = collection.search(query, top=6)
-    message = (
-        ""
-        if any(hit.found is not False for hit in hits)
-        else "Nothing here stands out for this query. · 뚜렷한 결과가 없습니다."
-    )
+    message = "" if any(hit.found for hit in hits) else NOTHING
     return Row(f"“{query}”", _hits(hits), "Search by words · 말로 찾기", message, compact=True)
 
 
@@ -109,7 +113,12 @@ def _hits(hits: list[Hit]) -> list[Card]:
     from anmok.report import Card, thumbnail
 
     return [
-        Card(Path(hit.path).name, thumbnail(hit.file), note=f"score {hit.score:.2f} · cosine {hit.cosine:.2f}")
+        Card(
+            Path(hit.path).name,
+            thumbnail(hit.file),
+            note=f"score {hit.score:.2f} · cosine {hit.cosine:.2f}",
+            faint=not hit.found,
+        )
         for hit in hits
     ]
 

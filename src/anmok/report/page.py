@@ -26,7 +26,8 @@ class Card:
     """One picture on the page.
 
     `name` and `note` stand under it; `bars` are (text, 0..1) pairs, best first; `badge` is a
-    short word in the corner; `error` replaces the picture where it could not be used.
+    short word in the corner; `error` replaces the picture where it could not be used; a `faint`
+    card is drawn pale, because what it says is not sure.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Card:
     badge: str = ""
     note: str = ""
     error: str = ""
+    faint: bool = False
 
 
 @dataclass(frozen=True)
