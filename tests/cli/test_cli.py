@@ -159,6 +159,11 @@ def test_doctor_reports_machine_and_checkpoint(anmok, tiny_folder, torchvision):
     assert "equal to transformers, pixels and text included" in names
 
 
+def test_doctor_shows_how_to_install_what_is_missing(anmok, tiny_folder, monkeypatch):
+    monkeypatch.setattr("anmok.doctor.machine.find_spec", lambda name: None)
+    assert "anmok[heic]" in anmok("doctor", "-m", tiny_folder).out
+
+
 def test_demo_leaves_a_page(anmok, photos, tiny_folder, tmp_path):
     labels = tmp_path / "labels.txt"
     labels.write_text("cat\n개\n", encoding="utf-8")

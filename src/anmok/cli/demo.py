@@ -104,7 +104,7 @@ def _found(collection: Collection, query: str) -> Row:
 def _similar(collection: Collection, pictures: list[str]) -> Row:
     from anmok.report import Row
 
-    query = Path(pictures[len(pictures) // 2])
+    query = Path(pictures[len(pictures) // 3])
     hits = [hit for hit in collection.search(query, top=7) if Path(hit.path).name != query.name]
     return Row(f"Like {query.name}", _hits(hits[:6]), "Search by picture · 사진으로 찾기", compact=True)
 

@@ -38,5 +38,7 @@ def doctor(model: options.Model = "anmok-mini", json: options.Json = False) -> N
 
 
 def _print(title: str, findings: list[Finding]) -> None:
-    table(title, ["", "", ""], [[MARKS[f.status], f.name, f.detail] for f in findings])
+    from rich.markup import escape  # a detail may hold brackets: pip install 'anmok[heic]'
+
+    table(title, ["", "", ""], [[MARKS[f.status], f.name, escape(f.detail)] for f in findings])
     print()
