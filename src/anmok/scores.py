@@ -14,9 +14,9 @@ unrelated things: pictures lie nearer to each other than to texts.
 
 Why not more? Taking off what a text gets from other pictures, or a picture from other texts (z-scores; CSLS,
 Conneau et al. 2018, arXiv 1710.04087; dual softmax, Cheng et al. 2021, arXiv 2109.04290) was measured beside it
-(`anmok.evaluate.evaluate_scores`; the table is in docs/decisions.md). It helps an encoder that is hardly trained, but
-tells present from absent worse as soon as one is trained: some picture of a collection is always the nearest, so that a query for what is not
-there stands out too.
+(`anmok.evaluate.evaluate_scores`; the table is in docs/decisions.md). It helps an encoder that is hardly trained,
+but tells present from absent worse as soon as one is trained: some picture of a collection is always the nearest,
+so that a query for what is not there stands out too.
 """
 
 from __future__ import annotations
