@@ -39,6 +39,13 @@ def test_classify_takes_a_csv_of_labels(anmok, photos, tiny_folder, tmp_path):
     assert {p["label"] for p in run.records[0]["predictions"]} == {"cat", "dog"}
 
 
+def test_a_long_list_of_labels_is_no_file_name(anmok, photos, tiny_folder):
+    labels = ",".join(f"label {number}" for number in range(300))
+    run = anmok("classify", photos / "one.png", "-l", labels, "-m", tiny_folder, "--top", 300, "--json")
+    assert run.status == 0
+    assert len(run.records[0]["predictions"]) == 300
+
+
 def test_missing_label_file_is_a_clear_error(anmok, photos, tiny_folder):
     run = anmok("classify", photos / "one.png", "-l", "labels.txt", "-m", tiny_folder)
     assert run.status == 2

@@ -65,18 +65,23 @@ def make_classifier(encoder: Encoder, labels: str, templates: str) -> Classifier
         LabelError: the labels cannot be used.
         SettingsError: a file was named that is not there.
     """
-    from anmok.classify import Classifier
+    from anmok.classify import Classifier, LabelSet
 
     if not labels.strip():
         raise SettingsError("--labels is empty: give a,b,c, a text file, a CSV or a label set")
     path = Path(labels)
-    if path.is_dir():
+    if _is_folder(path):
         return Classifier.from_store(path, encoder)
-    if path.is_file():
-        return Classifier(encoder, path, templates=templates)
-    if "," not in labels and path.suffix in (".txt", ".csv", ".anmok"):
+    if "," not in labels and path.suffix in (".txt", ".csv", ".anmok") and not path.exists():
         raise SettingsError(f"--labels {labels}: no such file")
-    return Classifier(encoder, [name for name in labels.split(",") if name.strip()], templates=templates)
+    return Classifier(encoder, LabelSet.parse(labels), templates=templates)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a long list of labels is no file name
+        return False
 
 
 def predictions_record(picture: str, predictions: Predictions) -> dict[str, object]:

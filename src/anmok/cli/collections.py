@@ -15,8 +15,9 @@ from anmok.errors import QueryError
 
 if TYPE_CHECKING:
     from anmok.collections import Collection, Hit
+    from anmok.report import Card
 
-__all__ = ["index", "search"]
+__all__ = ["NOTHING", "card_of", "index", "search"]
 
 NOTHING = "Nothing stands out for this query. · 뚜렷한 결과가 없습니다."
 
@@ -135,17 +136,16 @@ def _value(text: str) -> Any:
 
 
 def _page(query: str, hits: list[Hit], facts: dict[str, str], path: Path, *, found: bool) -> Path:
-    from anmok.report import Card, Page, Row, thumbnail, write
+    from anmok.report import Page, Row, write
 
-    cards = [
-        Card(
-            Path(hit.path).name,
-            thumbnail(hit.file or hit.path),
-            note=f"score {hit.score:.2f} · cosine {hit.cosine:.2f}",
-            badge="" if hit.found else "weak · 약함",
-            faint=not hit.found,
-        )
-        for hit in hits
-    ]
+    cards = [card_of(hit, badge="" if hit.found else "weak · 약함") for hit in hits]
     row = Row(f"“{query}”", cards, message="" if found else NOTHING)
     return write(Page("Search · 찾기", facts=facts, rows=[row]), path)
+
+
+def card_of(hit: Hit, *, badge: str = "") -> Card:
+    """A report card of one picture that a search found; pale where it does not stand out."""
+    from anmok.report import Card, thumbnail
+
+    note = f"score {hit.score:.2f} · cosine {hit.cosine:.2f}"
+    return Card(Path(hit.path).name, thumbnail(hit.file or hit.path), note=note, badge=badge, faint=not hit.found)

@@ -10,25 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anmok.cli import options
+from anmok.cli import collections, options
 from anmok.cli.classify import card_of, make_classifier
-from anmok.cli.collections import NOTHING
 from anmok.cli.output import finish, say, show_progress
 
 if TYPE_CHECKING:
-    from anmok.collections import Collection, Hit
-    from anmok.report import Card, Row
+    from anmok.collections import Collection
+    from anmok.report import Row
 
 __all__ = ["demo"]
 
-QUERIES = (
-    "yellow stars",
-    "파란 원",
-    "the number 3",
-    "숫자 8",
-    "stars and galaxies",
-    "a wedding cake",
-)  # no cake: not found
+# The last is not there, so that the page shows what "nothing found" looks like.
+QUERIES = ("yellow stars", "파란 원", "the number 3", "숫자 8", "stars and galaxies", "a wedding cake")
 
 
 def demo(
@@ -97,8 +90,10 @@ def _found(collection: Collection, query: str) -> Row:
     from anmok.report import Row
 
     hits = collection.search(query, top=6)
-    message = "" if any(hit.found for hit in hits) else NOTHING
-    return Row(f"“{query}”", _hits(hits), "Search by words · 말로 찾기", message, compact=True)
+    message = "" if any(hit.found for hit in hits) else collections.NOTHING
+    return Row(
+        f"“{query}”", [collections.card_of(hit) for hit in hits], "Search by words · 말로 찾기", message, compact=True
+    )
 
 
 def _similar(collection: Collection, pictures: list[str]) -> Row:
@@ -106,21 +101,12 @@ def _similar(collection: Collection, pictures: list[str]) -> Row:
 
     query = Path(pictures[len(pictures) // 3])
     hits = [hit for hit in collection.search(query, top=7) if Path(hit.path).name != query.name]
-    return Row(f"Like {query.name}", _hits(hits[:6]), "Search by picture · 사진으로 찾기", compact=True)
-
-
-def _hits(hits: list[Hit]) -> list[Card]:
-    from anmok.report import Card, thumbnail
-
-    return [
-        Card(
-            Path(hit.path).name,
-            thumbnail(hit.file),
-            note=f"score {hit.score:.2f} · cosine {hit.cosine:.2f}",
-            faint=not hit.found,
-        )
-        for hit in hits
-    ]
+    return Row(
+        f"Like {query.name}",
+        [collections.card_of(hit) for hit in hits[:6]],
+        "Search by picture · 사진으로 찾기",
+        compact=True,
+    )
 
 
 def _footer(own: bool) -> str:

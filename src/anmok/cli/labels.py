@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from anmok.cli import options
 from anmok.cli.output import emit, say, show_progress
-from anmok.errors import LabelError, SettingsError
-
-if TYPE_CHECKING:
-    from anmok.classify import LabelSet
+from anmok.errors import LabelError
 
 __all__ = ["app"]
 
@@ -41,10 +38,11 @@ def add(
     anmok labels add cups.anmok mug,teacup,컵
     anmok classify photo.jpg --labels cups.anmok
     """
-    from anmok.classify import LabelStore
+    from anmok.classify import LabelSet, LabelStore
 
+    given = LabelSet.parse(labels)
     with show_progress(), LabelStore(label_set, options.open_encoder(model), templates=templates) as store:
-        changes = store.add(_read(labels))
+        changes = store.add(given)
         total = len(store)
     if json:
         emit({"added": list(changes.added), "changed": list(changes.changed), "unchanged": len(changes.unchanged)})
@@ -62,7 +60,7 @@ def delete(
     from anmok.classify import LabelStore
 
     with LabelStore(label_set, options.open_encoder(model), create=False) as store:
-        store.delete(_split(names))
+        store.delete([name.strip() for name in names.split(",") if name.strip()])
         say(f"{len(store)} labels in {label_set}")
 
 
@@ -110,17 +108,3 @@ def calibrate(
     with LabelStore(label_set, encoder, create=False) as store:
         store.threshold = threshold
     say(f"threshold {threshold:.3f}, from {len(pictures)} pictures, kept in {label_set}")
-
-
-def _read(labels: str) -> LabelSet:
-    from anmok.classify import LabelSet
-
-    if Path(labels).is_file():
-        return LabelSet.read(Path(labels))
-    if "," not in labels and Path(labels).suffix in (".txt", ".csv"):
-        raise SettingsError(f"{labels}: no such file")
-    return LabelSet(_split(labels))
-
-
-def _split(names: str) -> list[str]:
-    return [name.strip() for name in names.split(",") if name.strip()]
