@@ -12,7 +12,7 @@ from pathlib import Path
 from anmok.doctor.finding import Finding
 from anmok.settings import settings
 
-__all__ = ["examine_machine"]
+__all__ = ["examine_machine", "processor_name", "usable_cores"]
 
 # Instruction sets that decide how fast matrix products are, weakest first (NumPy's names for them).
 INSTRUCTION_SETS = ("NEON", "ASIMD", "SVE", "AVX2", "FMA3", "AVX512F", "AVX512_ICL", "AVX512_SPR")
@@ -36,8 +36,8 @@ def _python() -> Finding:
 
 def _processor() -> Finding:
     sets = [name for name in INSTRUCTION_SETS if _features().get(name)]
-    cores = _usable_cores()
-    return Finding("processor", "ok", f"{_processor_name()}, {cores} cores, {' '.join(sets) or 'no vector extensions'}")
+    cores = usable_cores()
+    return Finding("processor", "ok", f"{processor_name()}, {cores} cores, {' '.join(sets) or 'no vector extensions'}")
 
 
 def _features() -> dict[str, bool]:
@@ -48,14 +48,15 @@ def _features() -> dict[str, bool]:
     return features
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
     """Cores that this process may use (a container often may use fewer than the machine has)."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def _processor_name() -> str:
+def processor_name() -> str:
+    """What the processor calls itself."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():

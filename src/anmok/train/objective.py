@@ -1,0 +1,201 @@
+"""What a step minimizes: the loss of the recipe, over one process or many, and what a teacher adds to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anmok.checkpoints import load_checkpoint
+from anmok.train.distributed import gathered_softmax_loss, ring_sigmoid_loss
+from anmok.train.losses import (
+    cosine_distillation_loss,
+    logit_distillation_loss,
+    relation_distillation_loss,
+    sigmoid_loss,
+    softmax_loss,
+)
+from anmok.train.recipe import RecipeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anmok.checkpoints import Checkpoint
+    from anmok.models.modules import DualEncoder
+    from anmok.train.batches import Batch
+    from anmok.train.recipe import LossConfig
+
+__all__ = ["CheckpointTeacher", "Objective", "Teacher", "TextTeacher", "Towers", "open_teacher"]
+
+Vectors = tuple[Tensor | None, Tensor | None]  # a teacher's unit vectors of pictures and of texts, [n, d'] each
+
+
+class Towers(nn.Module):
+    """Both towers in one call, as DistributedDataParallel wants it: pixels and ids → unit vectors."""
+
+    def __init__(self, model: DualEncoder, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.model = model
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255, persistent=False)
+
+    def forward(self, pixels: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels uint8 [n, h, w, 3] and ids [n, l] → pictures [n, d], texts [n, d].
+
+        The permuted pixels lie channels last in memory, as the convolutions like them.
+        """
+        normalized = (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
+        pictures = F.normalize(self.model.encode_image(normalized).float(), dim=-1)
+        texts = F.normalize(self.model.encode_text(ids).float(), dim=-1)
+        return pictures, texts
+
+
+class Objective:
+    """The loss of one step on one process; DistributedDataParallel's mean over processes makes it that of all."""
+
+    def __init__(self, config: LossConfig, score: str, *, processes: int, teacher: Teacher | None) -> None:
+        self.config, self.score, self.processes, self.teacher = config, score, processes, teacher
+
+    def __call__(
+        self, vectors: tuple[Tensor, Tensor], scale: Tensor, bias: Tensor | None, groups: Tensor, taught: Vectors
+    ) -> Tensor:
+        """A number.
+
+        Args:
+            vectors: of pictures and texts, of unit length, [n, d] each.
+            scale: that cosines are multiplied with.
+            bias: that is added; None for softmax.
+            groups: int64 [n]; pairs of one group are true of each other.
+            taught: the teacher's vectors of the same pairs.
+        """
+        loss = self._contrastive(*vectors, scale, bias, groups)
+        if self.teacher is None:
+            return loss
+        return loss + self.config.teacher_weight * self._distillation(*vectors, scale, *taught)
+
+    def _contrastive(
+        self, pictures: Tensor, texts: Tensor, scale: Tensor, bias: Tensor | None, groups: Tensor
+    ) -> Tensor:
+        options: dict[str, Any] = {"tile": self.config.tile or None}
+        options["groups"] = None if self.config.positives == "own" else groups
+        if bias is None:
+            many = softmax_loss if self.processes == 1 else gathered_softmax_loss
+            return many(pictures, texts, scale, **options)
+        one_or_ring = sigmoid_loss if self.processes == 1 else ring_sigmoid_loss
+        return one_or_ring(pictures, texts, scale, bias, **options)
+
+    def _distillation(
+        self,
+        pictures: Tensor,
+        texts: Tensor,
+        scale: Tensor,
+        taught_pictures: Tensor | None,
+        taught_texts: Tensor | None,
+    ) -> Tensor:
+        """What the teacher knows of the same pairs, on this process alone."""
+        assert self.teacher is not None
+        kind = self.teacher.kind
+        if kind == "logits":
+            assert taught_pictures is not None
+            assert taught_texts is not None
+            return logit_distillation_loss(pictures, texts, scale, taught_pictures, taught_texts, self.teacher.scale)
+        both = [(pictures, taught_pictures), (texts, taught_texts)]
+        parts = [_follow(kind, own, known) for own, known in both if known is not None]
+        return torch.stack(parts).mean()
+
+
+def _follow(kind: str, own: Tensor, known: Tensor) -> Tensor:
+    seen = known.abs().sum(dim=1) > 0  # rows of zeros: the teacher does not know that text
+    if seen.sum() < 2:
+        return own.sum() * 0.0
+    if kind == "cosine":
+        return cosine_distillation_loss(own[seen], known[seen])
+    return relation_distillation_loss(own[seen], known[seen])
+
+
+class Teacher:
+    """Who is learned from. `kind` is how: "logits", "cosine" or "relation"; `scale` multiplies its cosines."""
+
+    kind: str
+    scale: Tensor
+
+    def vectors(self, batch: Batch) -> Vectors:
+        """Unit vectors of the pictures and texts of a batch, where it knows any."""
+        raise NotImplementedError
+
+
+class CheckpointTeacher(Teacher):
+    """Another dual encoder, which sees the same varied pictures through its own transform."""
+
+    def __init__(self, checkpoint: Checkpoint, kind: str, device: torch.device, precision: torch.dtype) -> None:
+        from anmok.train.start import module_of
+
+        self.checkpoint, self.kind, self._precision = checkpoint, kind, precision
+        transform = checkpoint.transform
+        self._towers = Towers(module_of(checkpoint, device), transform.mean, transform.std).to(device).eval()
+        self.scale = self._towers.model.logit_scale.detach().exp()
+
+    @torch.no_grad()
+    def vectors(self, batch: Batch) -> Vectors:
+        """See `Teacher`."""
+        device = self.scale.device.type
+        with torch.autocast(device, self._precision, enabled=self._precision != torch.float32):
+            pictures, texts = self._towers(batch.pixels[1], batch.ids[1])
+        return pictures, texts
+
+
+class TextTeacher(Teacher):
+    """The vectors of many texts by some text encoder, which needs not be a CLIP: only texts are learned from it."""
+
+    def __init__(self, file: Path, kind: str, device: torch.device) -> None:
+        try:
+            with np.load(file, allow_pickle=False) as saved:
+                names, vectors = saved["names"], saved["vectors"].astype(np.float32)
+        except (OSError, KeyError, ValueError) as error:
+            raise RecipeError(
+                f"loss.teacher_texts {file} cannot be read ({error}): expected .npz with `names` (texts) and `vectors`"
+            ) from error
+        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        self.kind = kind
+        self.scale = torch.tensor(1.0)
+        self._row_of = {str(name): row for row, name in enumerate(names)}
+        self._table = torch.from_numpy(np.concatenate([vectors, np.zeros_like(vectors[:1])])).to(device)
+
+    def vectors(self, batch: Batch) -> Vectors:
+        """See `Teacher`; texts that it does not know get zeros."""
+        rows = [self._row_of.get(text, len(self._row_of)) for text in batch.texts]
+        return None, self._table[torch.tensor(rows, device=self._table.device)]
+
+
+def open_teacher(config: LossConfig, dimension: int, device: torch.device, precision: torch.dtype) -> Teacher | None:
+    """The teacher that a recipe names, or None.
+
+    Raises:
+        RecipeError: it cannot teach in the way that is asked for.
+    """
+    kind = config.teacher_kind
+    if config.teacher:
+        checkpoint = load_checkpoint(config.teacher)
+        if checkpoint.exports is not None or checkpoint.transform.resize == "naflex":
+            raise RecipeError(f"loss.teacher {config.teacher}: ONNX exports and NaFlex towers cannot teach yet")
+        kind = "logits" if kind == "auto" else kind
+        if kind == "cosine" and checkpoint.spec.dimension != dimension:
+            raise RecipeError(
+                f"loss.teacher_kind cosine needs the same dimension: the teacher has {checkpoint.spec.dimension}, the "
+                f"model {dimension}. Use relation or logits, or model.dimension = {checkpoint.spec.dimension}"
+            )
+        return CheckpointTeacher(checkpoint, kind, device, precision)
+    if config.teacher_texts:
+        if kind == "logits":
+            raise RecipeError("loss.teacher_texts knows no pictures: loss.teacher_kind must be relation or cosine")
+        teacher = TextTeacher(Path(config.teacher_texts), "relation" if kind == "auto" else kind, device)
+        if teacher.kind == "cosine" and teacher._table.shape[1] != dimension:
+            raise RecipeError("loss.teacher_kind cosine needs vectors of the model's dimension: use relation")
+        return teacher
+    return None
