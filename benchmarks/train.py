@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from anmok.train.losses import clamp_scale, softmax_loss
 from references import declare_operators
 from timing import machine, ratios, take_turns
 
@@ -29,6 +28,7 @@ from anmok.models.modules import DualEncoder
 from anmok.models.sizes import SIZES
 from anmok.models.spec import DualSpec, ResNetSpec, TextSpec, VitSpec
 from anmok.texts import Tokenizer
+from anmok.train.losses import clamp_scale, softmax_loss
 from anmok.train.objective import Towers
 from anmok.train.optimizer import adamw
 from anmok.train.recipe import OptimizerConfig
@@ -133,7 +133,7 @@ def our_step(
 ) -> float:
     optimizer.zero_grad(set_to_none=True)
     with torch.autocast(pixels.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        pictures, texts = towers(pixels, ids)
+        pictures, texts = towers(pixels, ids, torch.arange(len(ids), device=ids.device))
     loss = softmax_loss(pictures, texts, towers.model.logit_scale.exp())
     loss.backward()
     optimizer.step()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
@@ -10,6 +13,9 @@ from anmok.encoder import Encoder
 from anmok.models.spec import DualSpec, TextSpec, VitSpec, weight_shapes
 from anmok.pictures import Transform
 from anmok.texts import Tokenizer
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TINY = DualSpec(
     image=VitSpec(
@@ -86,3 +92,24 @@ def torchvision():
     import torchvision
 
     return torchvision
+
+
+def write_pairs(folder: Path, count: int, *, seed: int = 0, side: int = 36) -> Path:
+    """`pairs.csv` (filepath, title) and so many drawn pictures beside it."""
+    from anmok.train.synthetic import draw_scene
+
+    (folder / "pictures").mkdir(parents=True)
+    with (folder / "pairs.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["filepath", "title"])
+        for i in range(count):
+            drawn = draw_scene(np.random.default_rng((seed, i)))
+            drawn.picture.resize((side, side)).save(folder / "pictures" / f"{i:04}.png")
+            table.writerow([f"pictures/{i:04}.png", drawn.english[0]])
+    return folder / "pairs.csv"
+
+
+@pytest.fixture(scope="session")
+def pairs_csv(tmp_path_factory):
+    """120 drawn pictures and their captions."""
+    return write_pairs(tmp_path_factory.mktemp("pairs"), 120)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 
 import pytest
 from click.testing import CliRunner
@@ -81,8 +82,9 @@ def test_people_see_loss_temperature_speed_and_what_is_left(anmok, pairs_csv, tm
 
 def test_a_recipe_is_changed_by_flags(anmok, pairs_csv, tmp_path):
     (tmp_path / "recipe.toml").write_text(
-        f"[data]\ntrain = ['{pairs_csv}']\nheld_out = 0.2\n[model]\nsize = 'tiny-vit'\nimage_size = 32\nvocabulary = 400\n"
-        f"[run]\nsteps = 2\nbatch_size = 8\nworkers = 0\noutput = '{tmp_path / 'run'}'\n[optimizer]\nlr = 0.5\n"
+        f"[data]\ntrain = ['{pairs_csv}']\nheld_out = 0.2\n[model]\nsize = 'tiny-vit'\nimage_size = 32\n"
+        f"vocabulary = 400\n[run]\nsteps = 2\nbatch_size = 8\nworkers = 0\noutput = '{tmp_path / 'run'}'\n"
+        "[optimizer]\nlr = 0.5\n"
     )
     run = anmok(
         "train", tmp_path / "recipe.toml", "--lr", "1e-4", "--siglip", "--set", "augment.scale=[0.5, 1.0]", "--json"
@@ -96,6 +98,13 @@ def test_a_recipe_is_changed_by_flags(anmok, pairs_csv, tmp_path):
         read_recipe(tmp_path / "recipe.toml"),
         {"optimizer.lr": 1e-4, "loss.kind": "sigmoid", "augment.scale": [0.5, 1.0]},
     )
+
+
+def test_the_whole_recipe_can_be_looked_at(anmok, tmp_path):
+    run = anmok("train", "--lr", "0.25", "--output", tmp_path / "run", "--print-recipe")
+    assert run.status == 0
+    assert tomllib.loads(run.out)["optimizer"]["lr"] == 0.25
+    assert not (tmp_path / "run").exists()
 
 
 def test_bad_pictures_end_with_status_1_and_are_named(anmok, pairs_csv, tmp_path):

@@ -1,37 +1,10 @@
-"""Drawn pictures with captions, as a newcomer has them: a folder and a CSV."""
+"""A recipe that trains in a second or two."""
 
 from __future__ import annotations
 
-import csv
-from typing import TYPE_CHECKING
-
-import numpy as np
 import pytest
 
 from anmok.train.recipe import Recipe, with_options
-from anmok.train.synthetic import draw_scene
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
-def write_pairs(folder: Path, count: int, *, seed: int = 0, side: int = 36) -> Path:
-    """`pairs.csv` (filepath, title) and so many drawn pictures beside it."""
-    (folder / "pictures").mkdir(parents=True)
-    with (folder / "pairs.csv").open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["filepath", "title"])
-        for i in range(count):
-            drawn = draw_scene(np.random.default_rng((seed, i)))
-            drawn.picture.resize((side, side)).save(folder / "pictures" / f"{i:04}.png")
-            table.writerow([f"pictures/{i:04}.png", drawn.english[0]])
-    return folder / "pairs.csv"
-
-
-@pytest.fixture(scope="session")
-def pairs_csv(tmp_path_factory):
-    """120 drawn pictures and their captions."""
-    return write_pairs(tmp_path_factory.mktemp("pairs"), 120)
 
 
 @pytest.fixture

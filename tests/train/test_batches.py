@@ -62,7 +62,15 @@ def test_without_variation_pictures_and_ids_are_those_of_the_model():
     assert batch.texts == ["thing 3", "thing 4"]
     assert torch.equal(batch.ids[0], torch.from_numpy(TOKENIZER(["thing 3", "thing 4"])))
     assert batch.names == ["s:3", "s:4"]
+    assert batch.rows.tolist() == [0, 1]
     assert batch.skipped == []
+
+
+def test_equal_texts_are_tokenized_once():
+    batch = batches(Listed("s", 10), captions="first")[place(3, 8, 4, 3)]
+    assert batch.texts == ["thing 3", "thing 3", "thing 4", "thing 3"]
+    assert batch.rows.tolist() == [0, 0, 1, 0]
+    assert torch.equal(batch.ids[0], torch.from_numpy(TOKENIZER(["thing 3", "thing 4"])))
 
 
 def test_what_is_random_depends_on_seed_epoch_and_place_alone():

@@ -293,6 +293,7 @@ def test_two_processes_train_as_one(small_recipe, tmp_path, parallel, loss):
         capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-3000:]
+    assert run.stderr.count("The model is in") == 1  # one process speaks
     assert apart(weights(alone), weights(tmp_path / "together" / "model")) < 2e-4
     told = [[r["loss"] for r in records(folder, "train")] for folder in (alone.parent, tmp_path / "together")]
     np.testing.assert_allclose(told[0], told[1], atol=2e-3)

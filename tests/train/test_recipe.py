@@ -1,4 +1,5 @@
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +81,12 @@ def test_a_file_that_is_no_toml_is_named(tmp_path, content):
 def test_whole_numbers_may_stand_for_numbers():
     assert with_options(Recipe(), {"run.epochs": 3}).run.epochs == 3.0
     assert isinstance(AugmentConfig().scale, tuple)
+
+
+def test_the_reference_lists_every_key():
+    page = (Path(__file__).parents[2] / "docs" / "reference.md").read_text(encoding="utf-8")
+    recipes = page.split("## Recipes")[1].split("\n## ")[0]
+    for section in dataclasses.fields(Recipe):
+        part = recipes.split(f"`[{section.name}]`")[1].split("\n`[")[0]
+        listed = [line.split("`")[1] for line in part.splitlines() if line.startswith("| `")]
+        assert listed == [one.name for one in dataclasses.fields(section.default_factory)], section.name

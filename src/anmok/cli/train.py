@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -79,6 +80,9 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any other key of a recipe: --set augment.mirror=0.5"),
     ] = None,
+    print_recipe: Annotated[
+        bool, typer.Option("--print-recipe", help="Print the whole recipe, as TOML, and do nothing else.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
     **flags: Any,
 ) -> None:
@@ -91,7 +95,7 @@ def train(
     """
     try:
         from anmok.train.loop import train as run
-        from anmok.train.recipe import Recipe, read_recipe, with_options
+        from anmok.train.recipe import Recipe, read_recipe, recipe_text, with_options
     except ImportError as error:
         raise MissingExtra(error.name or "torch", "train", "training") from error
     changed = {flag.key: flags[flag.name.replace("-", "_")] for flag in FLAGS}
@@ -100,6 +104,12 @@ def train(
         changed["loss.kind"] = "sigmoid"
     changed |= dict(_assignment(option) for option in options or [])
     chosen = with_options(read_recipe(recipe) if recipe else Recipe(), changed)
+    if print_recipe:
+        typer.echo(recipe_text(chosen), nl=False)
+        return
+    if os.environ.get("RANK", "0") != "0":  # of the processes that torchrun starts, one speaks
+        run(chosen, resume=resume)
+        return
     with show_progress():
         result = run(chosen, resume=resume, listener=_show(json=json, recipe=chosen))
     if json:

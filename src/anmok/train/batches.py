@@ -17,7 +17,7 @@ from anmok.pictures import read
 from anmok.train.augment import augment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from PIL import Image
@@ -39,7 +39,8 @@ class Batch:
     """Pairs as the towers take them.
 
     `pixels`: uint8 [n, h, w, 3], one array per transform (the model's, then the teacher's where there is one).
-    `ids`: int64 [n, l], one per tokenizer.
+    `ids`: int64 [m, l], one per tokenizer, of the m different texts; `rows` int64 [n]: which of them each pair has.
+        Pictures of a class share their texts, which are encoded once.
     `groups`: int64 [n]; pairs of one group are true of each other.
     `texts`, `names`: for messages and teachers.
     `skipped`: what could not be used; other pairs stand in its place.
@@ -47,6 +48,7 @@ class Batch:
 
     pixels: tuple[Tensor, ...]
     ids: tuple[Tensor, ...]
+    rows: Tensor
     groups: Tensor
     texts: list[str]
     names: list[str]
@@ -54,13 +56,15 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
-        pixels, ids = (tuple(x.to(device, non_blocking=True) for x in many) for many in (self.pixels, self.ids))
-        return replace(self, pixels=pixels, ids=ids, groups=self.groups.to(device, non_blocking=True))
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
         """The same in page-locked memory, which a GPU copies from while it computes."""
-        pixels, ids = (tuple(x.pin_memory() for x in many) for many in (self.pixels, self.ids))
-        return replace(self, pixels=pixels, ids=ids, groups=self.groups.pin_memory())
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        pixels, ids = (tuple(change(tensor) for tensor in many) for many in (self.pixels, self.ids))
+        return replace(self, pixels=pixels, ids=ids, rows=change(self.rows), groups=change(self.groups))
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -106,12 +110,15 @@ class PairBatches(Dataset[Batch]):
         ]
         pairs, pictures, texts = zip(*made, strict=True)
         pixels = tuple(torch.from_numpy(np.stack(column)) for column in zip(*pictures, strict=True))
-        ids = tuple(torch.from_numpy(tokenizer(texts)) for tokenizer in self.tokenizers)
+        different = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        ids = tuple(torch.from_numpy(tokenizer(list(different))) for tokenizer in self.tokenizers)
+        rows = torch.tensor([different[text] for text in texts])
         groups = [
             self._group(pair, text, place.first + offset)
             for offset, (pair, text) in enumerate(zip(pairs, texts, strict=True))
         ]
-        return Batch(pixels, ids, torch.tensor(groups), list(texts), [pair.name for pair in pairs], skipped)
+        names = [pair.name for pair in pairs]
+        return Batch(pixels, ids, rows, torch.tensor(groups), list(texts), names, skipped)
 
     def _usable(
         self, index: int, random: np.random.Generator, skipped: list[Skipped]

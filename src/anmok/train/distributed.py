@@ -154,9 +154,9 @@ def gathered_softmax_loss(
     """This process' share of `softmax_loss` over the pairs of all processes; see the head of this file.
 
     Every process gathers all texts and scores its own pictures against them, n * N logits, which gives it whole rows
-    and a part of each column. The parts of a column, a number each, are sent to the process whose text it is.
-    Gradients of texts are sent home and summed there. So each logit is made by one process only, and pictures stay where they are;
-    open_clip's `local_loss` makes each in two, and gathers both.
+    and a part of each column. The parts of a column, a number each, are sent to the process whose text it is;
+    gradients of texts are sent home and summed there. So each logit is made by one process, and pictures stay where
+    they are; with open_clip's `local_loss` two processes make it, and both kinds of vectors are gathered.
 
     Args:
         pictures: of unit length, of this process, [n, d]; n must be the same in every process.

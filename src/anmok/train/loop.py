@@ -228,7 +228,7 @@ class _Run:
 
         def encode(chunk: Batch) -> tuple[Tensor, Tensor]:
             with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-                vectors: tuple[Tensor, Tensor] = self.forward(chunk.pixels[0], chunk.ids[0])
+                vectors: tuple[Tensor, Tensor] = self.forward(chunk.pixels[0], chunk.ids[0], chunk.rows)
             return vectors
 
         def objective(pictures: Tensor, texts: Tensor) -> Tensor:

@@ -45,15 +45,15 @@ class Towers(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255, persistent=False)
 
-    def forward(self, pixels: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Pixels uint8 [n, h, w, 3] and ids [n, l] → pictures [n, d], texts [n, d].
+    def forward(self, pixels: Tensor, ids: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels uint8 [n, h, w, 3], ids [m, l] of different texts, rows [n] → pictures [n, d], texts [n, d].
 
         The permuted pixels lie channels last in memory, as the convolutions like them.
         """
         normalized = (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
         pictures = F.normalize(self.model.encode_image(normalized).float(), dim=-1)
         texts = F.normalize(self.model.encode_text(ids).float(), dim=-1)
-        return pictures, texts
+        return pictures, texts[rows]
 
 
 class Objective:
@@ -146,7 +146,7 @@ class CheckpointTeacher(Teacher):
         """See `Teacher`."""
         device = self.scale.device.type
         with torch.autocast(device, self._precision, enabled=self._precision != torch.float32):
-            pictures, texts = self._towers(batch.pixels[1], batch.ids[1])
+            pictures, texts = self._towers(batch.pixels[1], batch.ids[1], batch.rows)
         return pictures, texts
 
 

@@ -54,7 +54,7 @@ def adamw(model: DualEncoder, config: OptimizerConfig) -> torch.optim.AdamW:
         key = (config.wd if parameter.ndim > 1 else 0.0, config.layer_decay**below_head)
         groups.setdefault(key, []).append(parameter)
     listed = [{"params": some, "weight_decay": decay, "scale": scale} for (decay, scale), some in groups.items()]
-    return torch.optim.AdamW(listed, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps, foreach=True)
+    return torch.optim.AdamW(listed, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps, fused=True)
 
 
 def learning_rate(step: int, steps: int, config: OptimizerConfig, *, cooldown_steps: int = 0) -> float:

@@ -44,6 +44,7 @@ def _shard(towers: Towers) -> nn.Module:
 
     from anmok.models.modules.blocks import Block
 
+    towers.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # what it is cut along
     scalars = {parameter for name, parameter in towers.model.named_parameters() if name in SCALARS}
     for module in towers.modules():
         if isinstance(module, Block):

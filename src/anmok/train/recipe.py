@@ -26,6 +26,7 @@ __all__ = [
     "RunConfig",
     "read_recipe",
     "recipe_from_dict",
+    "recipe_text",
     "with_options",
     "write_recipe",
 ]
@@ -48,8 +49,8 @@ class ModelConfig:
     resize: str = "squash"  # with `size`: "squash" keeps the whole picture, "shortest" crops its middle
     lock_image: bool = False  # LiT (Zhai et al. 2022, arXiv 2111.07991): the picture tower stays as it is
     lock_image_unlocked_groups: int = 0  # … but for its last groups of layers
-    lock_text: bool = False
-    lock_text_unlocked_layers: int = 0
+    lock_text: bool = False  # the same for the text tower
+    lock_text_unlocked_layers: int = 0  # … but for its last layers
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,11 @@ class DataConfig:
     validation: tuple[str, ...] = ()  # pairs for the numbers during training
     held_out: float = 0.02  # without `validation`: this share of `train` is kept apart for them, at most 2,000 pairs
     evaluate: tuple[str, ...] = ()  # more sets, measured as `anmok evaluate` does
-    kind: str = "auto"
-    image_key: str = "filepath"
-    text_key: str = "title"
-    separator: str = "\t"
-    encoding: str = "utf-8"
+    kind: str = "auto"  # "shards", "table", "folder", "huggingface", "pages", "warc"; auto: by name and content
+    image_key: str = "filepath"  # tables: the column of the picture's path
+    text_key: str = "title"  # tables: the column of the text
+    separator: str = "\t"  # tables: between columns
+    encoding: str = "utf-8"  # of tables and text files
     templates: str = "small"  # around the names of classes
     captions: str = "random"  # which text of a picture: "random" at each step, or "first"
     window: int = 64  # shards that are shuffled together
@@ -94,23 +95,23 @@ class LossConfig:
     teacher: str = ""  # a checkpoint to distill from
     teacher_texts: str = ""  # or the vectors of texts by any text encoder: an .npz of `anmok embed` (names, vectors)
     teacher_kind: str = "auto"  # "logits", "cosine" (equal dimension), "relation" (any dimension)
-    teacher_weight: float = 1.0
+    teacher_weight: float = 1.0  # of its part of the loss
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
     """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) and its schedule."""
 
-    lr: float = 5e-4
-    wd: float = 0.1
-    beta1: float = 0.9
-    beta2: float = 0.98
-    eps: float = 1e-6
+    lr: float = 5e-4  # the highest learning rate
+    wd: float = 0.1  # weight decay, of matrices and kernels
+    beta1: float = 0.9  # of the mean of gradients
+    beta2: float = 0.98  # of the mean of their squares
+    eps: float = 1e-6  # keeps the division by it finite
     warmup: int = 200  # steps
     lr_scheduler: str = "cosine"  # or "const", "const-cooldown"
     epochs_cooldown: float = 1.0  # const-cooldown: the last epochs, falling
-    lr_cooldown_end: float = 0.0
-    lr_cooldown_power: float = 1.0
+    lr_cooldown_end: float = 0.0  # const-cooldown: the rate at the end
+    lr_cooldown_power: float = 1.0  # const-cooldown: the shape of the fall, 1 a line
     layer_decay: float = 1.0  # factor of the rate per layer from the head down (Clark et al. 2020, arXiv 2003.10555)
     grad_clip_norm: float = 1.0  # 0: none
     scale_most: float = 100.0  # the temperature's inverse is clamped to this
@@ -120,8 +121,8 @@ class OptimizerConfig:
 class RunConfig:
     """How long, how, and where to."""
 
-    output: str = "runs/model"
-    epochs: float = 10.0
+    output: str = "runs/model"  # the folder of the run
+    epochs: float = 10.0  # times that every pair is seen
     steps: int = 0  # instead of `epochs`
     batch_size: int = 128  # pairs per process that are encoded at once, as in open_clip
     accum_freq: int = 1  # a step has so many of them; gradients are those of the whole (gradient caching)
@@ -130,12 +131,12 @@ class RunConfig:
     grad_checkpointing: bool = False  # less memory, more time
     parallel: str = "ddp"  # with torchrun: "ddp", or "fsdp" for a model that does not fit
     workers: int = -1  # processes that read pictures; -1: as the machine suggests; 0: none
-    seed: int = 0
-    device: str = "auto"
-    log_every: int = 10  # steps
+    seed: int = 0  # of everything that is random
+    device: str = "auto"  # "cpu", "cuda"; auto: a GPU where there is one
+    log_every: int = 10  # steps between lines of the log
     save_every: int = 500  # steps between saved states
-    evaluate_every: int = 500  # steps
-    keep: int = 2  # saved states
+    evaluate_every: int = 500  # steps between measurements of the held-out pairs
+    keep: int = 2  # saved states that are kept
     best: str = ""  # the number by which the best model is kept; "": retrieval of the validation pairs
 
 
@@ -244,13 +245,19 @@ def with_options(recipe: Recipe, options: dict[str, Any]) -> Recipe:
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
     """Write every value, defaults too, as TOML."""
+    path.write_text(recipe_text(recipe), encoding="utf-8")
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """Every value, defaults too, as TOML."""
     import tomli_w
 
-    values = {
-        section: {key: list(value) if isinstance(value, tuple) else value for key, value in part.items()}
-        for section, part in asdict(recipe).items()
-    }
-    path.write_text(tomli_w.dumps(values), encoding="utf-8")
+    return tomli_w.dumps(
+        {
+            section: {key: list(value) if isinstance(value, tuple) else value for key, value in part.items()}
+            for section, part in asdict(recipe).items()
+        }
+    )
 
 
 def _section(kind: type, content: dict[str, Any], name: str, problems: list[str]) -> Any:
