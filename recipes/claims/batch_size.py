@@ -15,12 +15,12 @@ from common import Point, Variant, difference, parse, prepare, run_all, write_pa
 
 SIZES = (64, 256, 1024, 4096)
 SEEN = 98_304  # pairs: 24 steps of the largest batch, 1,536 of the smallest
-BASE = {"model.image_size": 64}
+BASE = {"model.size": "tiny-resnet18", "model.image_size": 48, "data.captions": "first"}
 
 
 def main() -> None:
     arguments = parse(__doc__, "batch_size")
-    train, held = prepare(arguments.data, arguments.work, side=72)
+    train, held = prepare(arguments.data, arguments.work, side=54)
     variants = [
         Variant(
             loss,

@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
     from anmok.pairs import Pair
 
-BASE = {"model.image_size": 64, "run.steps": 240, "loss.kind": "softmax"}
+BASE = {"model.size": "tiny-resnet18", "model.image_size": 48, "data.captions": "first", "run.steps": 240}
 MISMATCHED, MEANINGLESS, SPOILED, TWICE = 0.2, 0.1, 0.1, 0.25  # shares of the pictures
 STEPS = ("dirty", "cleaned", "cleaned, worst fifth dropped", "as they were")
 
 
 def main() -> None:
     arguments = parse(__doc__, "cleaning")
-    good, held = prepare(arguments.data, arguments.work, side=72)
+    good, held = prepare(arguments.data, arguments.work, side=54)
     dirty = rewritten(good, arguments.work / "dirty", made_dirty)
     first = [variant("dirty", dirty)]
     if not run_all(first, arguments, BASE, held):

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 SHARES = (1, 3, 10, 30, 100)  # percent
 TOWERS = {"ResNet": "tiny-resnet", "ViT": "tiny-vit", "hybrid": "tiny-hybrid"}
 OTHERS = ("emoji", "openstax", "storybook")
-BASE: dict[str, Any] = {"model.image_size": 64, "run.steps": 150}
+BASE: dict[str, Any] = {"model.image_size": 48, "data.captions": "first", "run.steps": 150}
 
 
 def main() -> None:
     arguments = parse(__doc__, "cnn_vit")
-    full, held = prepare(arguments.data, arguments.work, side=72)
+    full, held = prepare(arguments.data, arguments.work, side=54)
     parts = {
         share: rewritten(full, arguments.work / f"part-{share}", lambda p, s=share: part(p, s)) for share in SHARES
     }
@@ -71,7 +71,7 @@ def pretrained(arguments: argparse.Namespace, name: str) -> Path:
     """A model that learned from other pictures; trained once."""
     folder = arguments.work / f"pretrained-{TOWERS[name]}"
     if not (folder / "model").exists():
-        other, _ = prepare(arguments.data, arguments.work / "other", side=72, sources=OTHERS)
+        other, _ = prepare(arguments.data, arguments.work / "other", side=54, sources=OTHERS)
         options = {**SMALL, **BASE, "model.size": TOWERS[name], "data.train": [str(other)], "run.output": str(folder)}
         train(with_options(Recipe(), {**options, "run.steps": 600}), resume="latest")
     return folder / "model"

@@ -33,7 +33,7 @@ HELD_OUT = 8  # one picture in so many is kept apart
 T95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365}  # Student's t, two-sided, by sample size
 SMALL: dict[str, Any] = {  # a model that two cores train in a few minutes
     "model.size": "tiny-resnet", "model.vocabulary": 4000, "run.log_every": 50, "run.save_every": 10**9,
-    "run.evaluate_every": 10**9, "run.batch_size": 256, "data.held_out": 0.0, "optimizer.lr": 1e-3,
+    "run.evaluate_every": 10**9, "run.batch_size": 256, "run.workers": 0, "data.held_out": 0.0, "optimizer.lr": 1e-3,
     "optimizer.warmup": 40, "augment.scale": [0.5, 1.0], "augment.mirror": 0.5,
 }  # fmt: skip
 

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NOISE = (0, 10, 30, 50)  # percent
-BASE = {"model.image_size": 64, "run.epochs": 6}
+BASE = {"model.size": "tiny-resnet18", "model.image_size": 48, "data.captions": "first", "run.epochs": 8}
 
 
 def main() -> None:
     arguments = parse(__doc__, "noise")
-    train, held = prepare(arguments.data, arguments.work, side=72)
+    train, held = prepare(arguments.data, arguments.work, side=54)
     variants = []
     for noise in NOISE:
         noisy = rewritten(

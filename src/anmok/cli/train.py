@@ -170,6 +170,9 @@ def _show(*, json: bool, recipe: Recipe) -> Callable[[dict[str, Any]], None]:
             return
         kind, step = record["kind"], record["step"]
         if kind == "start":
+            if record["problems"]:
+                counted = ", ".join(f"{count:,} {name}" for name, count in record["problems"].items())
+                say(f"left out when the data was opened: {counted}")
             whole = "" if recipe.run.accum_freq == 1 else f" in {recipe.run.accum_freq} batches"
             say(
                 f"{record['pairs']:,} pairs, {record['held_out']:,} held out; {record['steps']:,} steps of "

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-import tarfile
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anmok.errors import AnmokError, did_you_mean
+from anmok.pairs import PairError, SourceError
+from anmok.pairs.options import Options
+from anmok.pairs.problems import Problems
+from anmok.pairs.shards import index_shard
 from anmok.pictures import find_pictures
 
 if TYPE_CHECKING:
@@ -47,7 +50,7 @@ class Example:
 def read_data(path: str | Path) -> Iterator[Example]:
     """Read what `path` holds: a tar shard or a folder of them, a CSV, or a folder with a folder per class.
 
-    One shard is in memory at a time.
+    One picture is in memory at a time.
 
     Raises:
         DataError: there is nothing of these, or it cannot be read; says what was expected.
@@ -68,35 +71,32 @@ def read_data(path: str | Path) -> Iterator[Example]:
 def read_shards(paths: Iterable[Path]) -> Iterator[Example]:
     """Read WebDataset shards: `KEY.webp` (or another picture) with `KEY.json` beside it.
 
+    Stricter than `open_pairs`, which skips and lists: a number over part of the data would not be the data's.
+
     The JSON has `source`, `labels`, `captions_en`, `captions_ko`; all but one of labels and captions may be missing.
 
     Raises:
         DataError: a shard is damaged, or a picture has no JSON; names shard and member.
     """
     for path in paths:
-        pictures: dict[str, bytes] = {}
-        facts: dict[str, dict[str, Any]] = {}
-        suffix: dict[str, str] = {}
+        problems = Problems()
         try:
-            with tarfile.open(path) as shard:
-                for member in shard:
-                    if not member.isfile():
-                        continue
-                    name = PurePosixPath(member.name)
-                    key = str(name.with_suffix(""))
-                    file = shard.extractfile(member)
-                    data = file.read() if file else b""
-                    if name.suffix == ".json":
-                        facts[key] = _facts(data, f"{path.name}:{name}")
-                    else:
-                        pictures[key], suffix[key] = data, name.suffix
-        except (tarfile.TarError, OSError, EOFError) as error:
-            raise DataError(f"{path}: the shard cannot be read: {error}") from error
-        alone = sorted(set(pictures) ^ set(facts))
-        if alone:
-            raise DataError(f"{path}: {alone[0]} has a picture without .json, or a .json without picture")
-        for key, data in pictures.items():
-            yield _example(f"{path.name}:{key}{suffix[key]}", data, facts[key], default_source=path.stem)
+            shard = index_shard(path.name, path, Options(), problems)
+        except SourceError as error:
+            raise DataError(f"{path}: the shard cannot be read: {str(error).removeprefix(f'{path}: ')}") from error
+        for problem in problems.found():
+            if problem.kind in ("no text", "no picture"):
+                raise _alone(path, problem.where.removeprefix(f"{path.name}:"))
+            if problem.kind != "no pairs":  # an empty shard has nothing that could be wrong
+                raise DataError(f"{path}: the shard cannot be read: {problem.reason}")
+        for index in range(len(shard)):
+            try:
+                parts = shard.parts(index)
+            except PairError as error:
+                raise DataError(f"{path}: the shard cannot be read: {error.reason}") from error
+            if parts.record is None:
+                raise _alone(path, parts.name.removeprefix(f"{path.name}:"))
+            yield _example(parts.name, parts.picture, _facts(parts.record, parts.name), default_source=path.stem)
 
 
 def read_folder(folder: Path) -> Iterator[Example]:
@@ -156,6 +156,10 @@ def _table_text(path: Path) -> str:
         raise DataError(f"{path}: the table is not UTF-8: save it as 'CSV UTF-8'") from None
     except OSError as error:
         raise DataError(f"{path}: the table cannot be read: {error.strerror or error}") from error
+
+
+def _alone(path: Path, name: str) -> DataError:
+    return DataError(f"{path}: {name} has a picture without .json, or a .json without picture")
 
 
 def _facts(data: bytes, name: str) -> dict[str, Any]:

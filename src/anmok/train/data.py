@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,14 @@ class Data:
     allowed: NDArray[np.int64]  # numbers of the pairs that are trained on
     validation: tuple[Pair, ...]
     fingerprint: str
+
+    @property
+    def problems(self) -> dict[str, int]:
+        """What could not be used when the source was opened, counted by kind."""
+        counts: Counter[str] = Counter()
+        for problem in self.source.problems:
+            counts[problem.kind] += problem.count
+        return dict(counts)
 
 
 def open_data(recipe: Recipe) -> Data:

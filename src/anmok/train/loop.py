@@ -356,7 +356,7 @@ class _Run:
             "data": self.data.fingerprint,
             "pairs": self.data.order.length,
             "held_out": len(self.data.validation),
-            "problems": len(self.data.source.problems),
+            "problems": self.data.problems,
             "pairs_per_step": self.batch,
             "steps": self.steps,
             "steps_per_epoch": self.epoch_steps,
