@@ -15,8 +15,8 @@ from anmok.train.losses import (
     relation_distillation_loss,
     sigmoid_loss,
     softmax_loss,
-    two_way_logsumexp,
 )
+from anmok.train.tiles import two_way_logsumexp
 
 PRECISIONS = [(torch.float64, 1e-12), (torch.float32, 1e-6)]
 

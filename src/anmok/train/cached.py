@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from anmok.train.losses import full_precision, widened
+from anmok.train.tiles import full_precision, widened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -22,17 +22,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from anmok.errors import SettingsError
-from anmok.train.losses import (
-    check_pairs,
-    full_precision,
-    group_means,
-    sigmoid_loss,
-    sigmoid_sums,
-    softmax_loss,
-    two_way_logsumexp,
-    widened,
-    with_gradients,
-)
+from anmok.train.losses import check_pairs, sigmoid_loss, softmax_loss
+from anmok.train.tiles import full_precision, group_means, sigmoid_sums, two_way_logsumexp, widened, with_gradients
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -190,9 +190,8 @@ class _Run:
                 state.place = place * self.batch
                 self.folder.skipped(state.step, [one for chunk in chunks for one in chunk.skipped])
                 last = state.step == self.steps
-                logs, evaluates, saves = (
-                    last or state.step % every == 0 for every in (run.log_every, run.evaluate_every, run.save_every)
-                )
+                intervals = (run.log_every, run.evaluate_every or self.epoch_steps, run.save_every)
+                logs, evaluates, saves = (last or state.step % interval == 0 for interval in intervals)
                 if logs or evaluates or saves or self.device.type == "cpu":  # a GPU need not wait at every step
                     losses += self._read(unread)
                     unread.clear()

@@ -135,7 +135,7 @@ class RunConfig:
     device: str = "auto"  # "cpu", "cuda"; auto: a GPU where there is one
     log_every: int = 10  # steps between lines of the log
     save_every: int = 500  # steps between saved states
-    evaluate_every: int = 500  # steps between measurements of the held-out pairs
+    evaluate_every: int = 0  # steps between measurements of the held-out pairs; 0: once an epoch
     keep: int = 2  # saved states that are kept
     best: str = ""  # the number by which the best model is kept; "": retrieval of the validation pairs
 
@@ -178,7 +178,7 @@ AT_LEAST: dict[str, float] = {
     "optimizer.epochs_cooldown": 0, "optimizer.lr_cooldown_end": 0, "optimizer.lr_cooldown_power": 0,
     "optimizer.grad_clip_norm": 0, "optimizer.scale_most": 1, "run.epochs": 0, "run.steps": 0, "run.batch_size": 1,
     "run.accum_freq": 1, "run.ema": 0, "run.workers": -1, "run.log_every": 1, "run.save_every": 1,
-    "run.evaluate_every": 1, "run.keep": 1, "run.seed": 0,
+    "run.evaluate_every": 0, "run.keep": 1, "run.seed": 0,
 }  # fmt: skip
 AT_MOST: dict[str, float] = {
     "data.held_out": 0.5, "augment.mirror": 1, "augment.turn": 180, "augment.color": 1, "augment.gray": 1,
