@@ -54,7 +54,8 @@ def load_model(name: str | Path) -> Any:
 def save(model: Any, folder: str | Path) -> None:
     """Save an Encoder, a Checkpoint or a module from `load_model` in the Hugging Face layout.
 
-    transformers loads the folder (a ResNet tower, which it does not know, is saved in open_clip's layout).
+    transformers loads the folder. CLIP's ResNet, which it does not know, is saved in open_clip's layout, and what
+    neither knows in anmok's own.
 
     Raises:
         CheckpointError: the folder cannot be written, or the model came without transform and tokenizer.

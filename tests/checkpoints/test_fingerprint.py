@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from dataclasses import replace
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -86,3 +87,9 @@ def test_home_that_cannot_be_written_costs_only_time(clip_folder, tmp_path, monk
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ANMOK_HOME", str(tmp_path / "file" / "home"))
     assert load_checkpoint(clip_folder.folder).fingerprint
+
+
+def test_the_shipped_model_keeps_its_fingerprint():
+    """Its scores are measured against a background that is stored under it, and so are users' collections."""
+    backgrounds = resources.files("anmok").joinpath("data/backgrounds").iterdir()
+    assert any(file.name.startswith(f"{load_checkpoint('anmok-mini').fingerprint}-") for file in backgrounds)

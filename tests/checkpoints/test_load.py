@@ -59,7 +59,9 @@ def test_missing_file_is_named(clip, lost, named):
 
 def test_folder_without_checkpoint_says_what_was_looked_for(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(CheckpointError, match=r"Looked for open_clip_config.json .* one .pt file .*; found notes.txt"):
+    with pytest.raises(
+        CheckpointError, match=r"Looked for open_clip_config.json .* anmok_config.json .* found notes.txt"
+    ):
         load_checkpoint(tmp_path)
 
 

@@ -201,11 +201,17 @@ def test_weights_that_do_not_fit_are_not_saved(clip_folder, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
-def test_spec_that_no_layout_has_is_refused(clip_folder, tmp_path):
+@pytest.mark.parametrize("layout", ["huggingface", "open_clip"])
+def test_spec_that_a_layout_has_not_is_refused(clip_folder, tmp_path, layout):
     clip = load_checkpoint(clip_folder.folder)
     odd = replace(clip.spec, image=replace(clip.spec.image, patch_bias=True))
-    with pytest.raises(CheckpointError, match="cannot be saved"):
-        save_checkpoint(replace(clip, spec=odd), tmp_path / "x")
+    with pytest.raises(CheckpointError, match=r"cannot be saved \(.*layout='anmok' takes every model"):
+        save_checkpoint(replace(clip, spec=odd), tmp_path / "x", layout=layout)
+
+
+def test_unknown_layout_proposes_near_ones(clip_folder, tmp_path):
+    with pytest.raises(CheckpointError, match="Did you mean 'huggingface'"):
+        save_checkpoint(load_checkpoint(clip_folder.folder), tmp_path / "x", layout="hugging-face")
 
 
 def test_open_clip_config_names_the_checkpoint_and_no_temporary_folder(tmp_path):

@@ -1,6 +1,6 @@
 """Tiny models of every kind, random weights for them, and a way to run a graph."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from anmok.models.graphs import Graph, naflex_inputs
-from anmok.models.spec import DualSpec, ResNetSpec, TextSpec, VitSpec, weight_shapes
+from anmok.models.spec import BagSpec, CnnSpec, DualSpec, HybridSpec, ResNetSpec, TextSpec, VitSpec, weight_shapes
 
 Weights = dict[str, np.ndarray]
 
@@ -73,6 +73,21 @@ def siglip_text() -> TextSpec:
     )
 
 
+def cnn(*args: Any, **changes: Any) -> DualSpec:
+    return DualSpec(CnnSpec(*args, **{"width": 0.125, **changes}), clip_text(layers=1), 24, "softmax")
+
+
+def hybrid(pool: str, **changes: Any) -> DualSpec:
+    spec = {"image_size": 32, "stem": (8, 16, 24), "width": 32, "layers": 2, "heads": 4, "mlp_width": 48}
+    image = HybridSpec(**(spec | changes), activation="gelu", pool=pool, norm_eps=1e-5)
+    return DualSpec(image, clip_text(layers=1), 24, "softmax")
+
+
+def bag(**changes: Any) -> BagSpec:
+    words = {"vocabulary": 60, "context_length": 12, "width": 48, "norm_eps": 1e-5, "start_of_text": True}
+    return BagSpec(**(words | changes), eos_token=59, pad_token=0)
+
+
 SPECS = {
     "clip vit": DualSpec(vit(), clip_text(), 24, "softmax"),
     "clip vit, gelu": DualSpec(vit(activation="gelu"), clip_text(activation="gelu"), 24, "softmax"),
@@ -87,12 +102,31 @@ SPECS = {
     "naflex mean": DualSpec(siglip_vit(pool="mean", naflex=True), clip_text(), 32, "sigmoid"),
     "causal text pooled at the last token": DualSpec(vit(), clip_text(pool="last"), 24, "softmax"),
     "bidirectional text pooled at end of text": DualSpec(vit(), clip_text(causal=False), 24, "softmax"),
+    "resnet": cnn("resnet", 45, (1, 1, 2, 1)),
+    "resnet, bottlenecks": cnn("resnet", 32, (2, 1, 1, 1), bottleneck=True),
+    "resnet, small stem": cnn("resnet", 20, (1, 1, 1, 1), stem="small"),
+    "efficientnet": cnn("efficientnet", 45, (1, 2, 1, 1, 1, 1, 1)),
+    "efficientnet, small stem": cnn("efficientnet", 20, (1, 1, 1, 1, 2, 1, 1), stem="small"),
+    "vgg": cnn("vgg", 34, (1, 1, 2, 1, 1)),
+    "vgg, small stem": cnn("vgg", 20, (1, 1, 1, 1, 1), stem="small"),
+    "alexnet": cnn("alexnet", 65, (1, 1, 3)),
+    "alexnet, small stem": cnn("alexnet", 16, (1, 1, 3), stem="small"),
+    "hybrid": hybrid("mean"),
+    "hybrid with a class token": hybrid("cls", stem=(8, 16), image_size=20),
+    "hybrid with a probe": hybrid("map"),
+    "bag of words": DualSpec(vit(layers=1), bag(), 24, "softmax"),
+    "bag of words without a start": DualSpec(vit(layers=1), bag(start_of_text=False), 24, "sigmoid"),
 }
 
 
 @pytest.fixture(autouse=True)
-def same_random_numbers_every_time() -> None:
+def same_random_numbers_every_time() -> Iterator[None]:
+    """And one thread, which is faster for models as tiny as these."""
     torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(params=list(SPECS))
@@ -113,7 +147,8 @@ def make_weights(spec: DualSpec, seed: int = 0) -> Weights:
     for name, shape in weight_shapes(spec).items():
         array = random.standard_normal(shape)
         if len(shape) > 1:
-            array *= np.prod(shape[1:]) ** -0.5
+            gain = 1.5 if len(shape) == 4 else 1.0  # activations and batch norms would fade the picture out
+            array *= gain * np.prod(shape[1:]) ** -0.5
         elif name.endswith("running_var"):
             array = np.abs(array) + 0.5
         elif "norm" in name and name.endswith("weight"):
@@ -135,7 +170,8 @@ class Pictures:
         image = spec.image
         naflex = isinstance(image, VitSpec) and image.naflex
         if not naflex:
-            pixels = random.integers(0, 256, (count, image.image_size, image.image_size, 3), dtype=np.uint8)
+            noise = random.integers(0, 128, (count, image.image_size, image.image_size, 3), dtype=np.uint8)
+            pixels = noise + random.integers(0, 128, (count, 1, 1, 3), dtype=np.uint8)  # each of its own color
             self.feed = {"pixels": pixels}
             self.modules = {"pixels": normalize(pixels).permute(0, 3, 1, 2)}
             return

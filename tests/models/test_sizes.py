@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from anmok.checkpoints import load_checkpoint
 from anmok.models.sizes import SIZES
-from anmok.models.spec import ResNetSpec, weight_shapes
+from anmok.models.spec import BagSpec, ResNetSpec, weight_shapes
 
 # Parameters as OpenAI's CLIP prints them and as open_clip's model profile lists them (millions).
 PUBLISHED_MILLIONS = {
@@ -43,9 +44,14 @@ PUBLISHED_MILLIONS = {
 }
 
 
+PUBLISHED = [name for name in SIZES if not name.startswith("tiny-")]
+TINY = [name for name in SIZES if name.startswith("tiny-")]
+
+
 def test_the_named_sizes_are_there():
     assert set(PUBLISHED_MILLIONS) < set(SIZES)
     assert {"ViT-B-16-SigLIP2-NaFlex", "ViT-SO400M-16-SigLIP2-NaFlex"} < set(SIZES)
+    assert {f"tiny-{kind}" for kind in ("vit", "hybrid", "resnet18", "efficientnet", "vgg", "alexnet")} < set(TINY)
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -57,8 +63,23 @@ def test_every_size_has_sensible_shapes(name):
     assert spec.text.pad_token < spec.text.vocabulary
     assert (spec.score == "sigmoid") == ("SigLIP" in name)
     assert ("SigLIP2" in name) == (spec.text.vocabulary == 256_000)
-    assert isinstance(spec.image, ResNetSpec) == name.startswith("RN")
-    assert isinstance(spec.image, ResNetSpec) or spec.image.naflex == name.endswith("NaFlex")
+    assert isinstance(spec.image, ResNetSpec) == (name.startswith("RN") or name in ("tiny-resnet", "tiny-resnet-bag"))
+    assert getattr(spec.image, "naflex", False) == name.endswith("NaFlex")
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_small_sizes_stay_small(name):
+    spec = SIZES[name]
+    shapes = weight_shapes(spec)
+    millions = sum(math.prod(shape) for key, shape in shapes.items() if key.startswith("image.")) / 1e6
+    assert 2 <= millions <= 6
+    assert 64 <= spec.image.image_size <= 96
+    assert (spec.dimension, spec.text.vocabulary, spec.text.context_length, spec.text.width) == (256, 8192, 32, 256)
+    assert isinstance(spec.text, BagSpec) == name.endswith("-bag")
+
+
+def test_the_small_resnet_is_that_of_the_shipped_model():
+    assert SIZES["tiny-resnet"].image == load_checkpoint("anmok-mini").spec.image
 
 
 @pytest.mark.parametrize("name", PUBLISHED_MILLIONS)
@@ -69,7 +90,7 @@ def test_parameters_are_as_published(name):
     assert round(parameters / 1e6, max(digits, 2)) == published
 
 
-@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_sizes_agree_with_open_clips_configuration(name):
     package = importlib.util.find_spec("open_clip")  # finds it without importing it
     file = Path(package.submodule_search_locations[0]) / "model_configs" / f"{name}.json"

@@ -72,7 +72,9 @@ def sources(spec: DualSpec) -> dict[str, Source]:
     clip = spec.score == "softmax"
     ones = 0 if clip else 1  # SigLIP stores its two numbers as arrays of one
     table = {"logit_scale": source("logit_scale", ones=ones), "logit_bias": source("logit_bias", ones=ones)}
-    table |= _image_sources(spec.image) if isinstance(spec.image, VitSpec) else {}
+    if not isinstance(spec.image, VitSpec) or not isinstance(spec.text, TextSpec):
+        raise CheckpointError("the Hugging Face layout has no model of this spec")
+    table |= _image_sources(spec.image)
     table["text.token_embedding.weight"] = source("text_model.embeddings.token_embedding.weight")
     table["text.position_embedding"] = source("text_model.embeddings.position_embedding.weight")
     table |= _blocks("text", "text_model", spec.text.layers)
@@ -85,7 +87,7 @@ def sources(spec: DualSpec) -> dict[str, Source]:
 def saves(spec: DualSpec) -> bool:
     """Whether transformers has a model of this spec: CLIP or SigLIP with a vision transformer."""
     image, text = spec.image, spec.text
-    if not isinstance(image, VitSpec):
+    if not isinstance(image, VitSpec) or not isinstance(text, TextSpec):
         return False
     if spec.score == "softmax":
         return (
@@ -106,7 +108,7 @@ def saves(spec: DualSpec) -> bool:
 def config_of(spec: DualSpec, *, bos_token: int | None = None) -> dict[str, Any]:
     """The `config.json` that describes a spec for which `saves` is true."""
     image, text = spec.image, spec.text
-    if not isinstance(image, VitSpec) or not saves(spec):
+    if not isinstance(image, VitSpec) or not isinstance(text, TextSpec) or not saves(spec):
         raise CheckpointError("the Hugging Face layout has no model of this spec")
     kind = "clip" if spec.score == "softmax" else "siglip2" if image.naflex else "siglip"
     name_of = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}

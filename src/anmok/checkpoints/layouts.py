@@ -5,6 +5,7 @@
 | open_clip     | `open_clip_config.json`  | `open_clip_model.safetensors`, `open_clip_pytorch_model.bin`          |
 | huggingface   | `config.json`            | `model.safetensors` or its index, `pytorch_model.bin` or its index    |
 | exports       | `config.json`            | `onnx/vision_model.onnx` and `onnx/text_model.onnx`                   |
+| anmok         | `anmok_config.json`      | `model.safetensors`                                                  |
 | openai        | none                     | one `.pt` file                                                       |
 
 Where a repository holds several, the first row that fits wins.
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = ["EXPORTS", "Layout", "files_of", "find_layout"]
 
-Kind = Literal["open_clip", "huggingface", "exports", "openai"]
+Kind = Literal["open_clip", "huggingface", "exports", "anmok", "openai"]
 CONFIGS: dict[Kind, str] = {
     "open_clip": "open_clip_config.json",
     "huggingface": "config.json",
     "exports": "config.json",
+    "anmok": "anmok_config.json",
 }
 WEIGHTS: dict[Kind, tuple[str, ...]] = {
     "open_clip": ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
@@ -36,6 +38,7 @@ WEIGHTS: dict[Kind, tuple[str, ...]] = {
         "pytorch_model.bin",
         "pytorch_model.bin.index.json",
     ),
+    "anmok": ("model.safetensors",),
 }
 EXPORTS = ("onnx/vision_model.onnx", "onnx/text_model.onnx")
 COMBINED_EXPORT = "onnx/model.onnx"  # holds the logit scale, which the two towers lack
@@ -68,6 +71,8 @@ def find_layout(names: Collection[str], where: str) -> Layout:
             return Layout(kind, weights)
     if "config.json" in names and all(name in names for name in EXPORTS):
         return Layout("exports", EXPORTS[0])
+    if CONFIGS["anmok"] in names and WEIGHTS["anmok"][0] in names:
+        return Layout("anmok", WEIGHTS["anmok"][0])
     pickles = sorted(name for name in names if name.endswith(".pt") and "/" not in name)
     if len(pickles) == 1:
         return Layout("openai", pickles[0])
@@ -93,7 +98,7 @@ def _no_layout(names: Collection[str], where: str, pickles: list[str]) -> Checkp
     if len(pickles) > 1:
         return CheckpointError(f"{where} holds several .pt files ({', '.join(pickles)}): name one of them")
     kind: Kind
-    for kind in ("open_clip", "huggingface"):
+    for kind in ("open_clip", "huggingface", "anmok"):
         if CONFIGS[kind] in names:
             looked_for = ", ".join(WEIGHTS[kind]) + (f", {' with '.join(EXPORTS)}" if kind == "huggingface" else "")
             return MissingFile(f"{where} has {CONFIGS[kind]} but no weights; looked for {looked_for}")
@@ -103,5 +108,5 @@ def _no_layout(names: Collection[str], where: str, pickles: list[str]) -> Checkp
     there = ", ".join(top[:8]) + (" …" if len(top) > 8 else "") if top else "nothing"
     return CheckpointError(
         f"{where} is not a checkpoint. Looked for open_clip_config.json (open_clip), config.json (Hugging Face), "
-        f"{' with '.join(EXPORTS)} (ONNX exports) or one .pt file (OpenAI); found {there}"
+        f"{' with '.join(EXPORTS)} (ONNX exports), anmok_config.json (anmok) or one .pt file (OpenAI); found {there}"
     )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from anmok.checkpoints import huggingface, open_clip, openai
+from anmok.checkpoints import huggingface, native, open_clip, openai
 from anmok.checkpoints.arrays import open_arrays, read_json
 from anmok.checkpoints.checkpoint import Checkpoint
 from anmok.checkpoints.exports import open_exports, scale_and_bias
@@ -99,9 +99,18 @@ def _load(place: Path, name: str) -> Checkpoint:
     weights = place / layout.weights
     if layout.kind == "openai":
         return _openai(weights, name)
-    checkpoint = _open_clip(place, weights, name) if layout.kind == "open_clip" else _huggingface(place, weights, name)
+    readers = {"open_clip": _open_clip, "anmok": _native}
+    checkpoint = readers.get(layout.kind, _huggingface)(place, weights, name)
     _check_together(checkpoint)
     return checkpoint
+
+
+def _native(folder: Path, weights: Path, name: str) -> Checkpoint:
+    """anmok's own layout."""
+    file = folder / native.CONFIG
+    spec, transform, tokenizer = native.parts_of(read_json(file), file)
+    arrays = bind(spec, native.sources(spec), open_arrays(weights), ignored=lambda _: False, where=str(weights))
+    return Checkpoint(name, spec, arrays, transform, tokenizer, license=_license_in(folder), folder=folder)
 
 
 def _huggingface(folder: Path, weights: Path, name: str) -> Checkpoint:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from anmok.checkpoints.config import Section, make_spec
 from anmok.checkpoints.open_clip_names import ignored, sources, to_open_clip
-from anmok.errors import did_you_mean
+from anmok.errors import CheckpointError, did_you_mean
 from anmok.models.spec import ResNetSpec, TextSpec, VitSpec
 
 if TYPE_CHECKING:
@@ -90,9 +90,10 @@ def trims(model: dict[str, Any]) -> bool:
 def saves(spec: DualSpec) -> bool:
     """Whether open_clip has a model of this spec, other than through timm."""
     image, text = spec.image, spec.text
-    if isinstance(image, ResNetSpec):
-        fits = True
-    else:
+    if not isinstance(image, ResNetSpec | VitSpec) or not isinstance(text, TextSpec):
+        return False
+    fits = True
+    if isinstance(image, VitSpec):
         fits = (image.class_token, image.patch_bias, image.projection, image.naflex) == (True, False, True, False)
         fits = fits and image.pre_norm and image.pool in ("cls", "mean") and image.norm_eps == text.norm_eps
         fits = fits and (image.activation == text.activation)
@@ -103,6 +104,8 @@ def saves(spec: DualSpec) -> bool:
 def config_of(spec: DualSpec) -> dict[str, Any]:
     """The `model_cfg` that describes a spec for which `saves` is true."""
     image, text = spec.image, spec.text
+    if not isinstance(image, ResNetSpec | VitSpec) or not isinstance(text, TextSpec):
+        raise CheckpointError("the open_clip layout has no model of this spec")
     norm = {} if text.norm_eps == 1e-5 else {"norm_kwargs": {"eps": text.norm_eps}}
     if isinstance(image, ResNetSpec):
         vision: dict[str, Any] = {"layers": list(image.layers), "width": image.width, "patch_size": None}

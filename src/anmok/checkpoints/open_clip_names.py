@@ -9,14 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from anmok.checkpoints.sources import Source, source
-from anmok.models.spec import ResNetSpec, weight_shapes
+from anmok.errors import CheckpointError
+from anmok.models.spec import ResNetSpec, TextSpec, VitSpec, weight_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from numpy.typing import NDArray
 
-    from anmok.models.spec import DualSpec, TextSpec
+    from anmok.models.spec import DualSpec
 
 __all__ = ["ignored", "sources", "to_open_clip"]
 
@@ -38,6 +39,8 @@ def sources(spec: DualSpec, names: Collection[str]) -> dict[str, Source]:
         names: what the file holds; tells apart the two places of the text tower and the two image towers.
     """
     table = {"logit_scale": source("logit_scale"), "logit_bias": source("logit_bias")}
+    if not isinstance(spec.text, TextSpec) or not isinstance(spec.image, ResNetSpec | VitSpec):
+        raise CheckpointError("the open_clip layout has no model of this spec")
     if isinstance(spec.image, ResNetSpec):
         table |= _resnet(spec.image)
     else:

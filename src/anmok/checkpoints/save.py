@@ -1,4 +1,4 @@
-"""Saving: the one form → a folder that transformers (or open_clip) loads.
+"""Saving: the one form → a folder that transformers loads, or open_clip, or else anmok alone.
 
 The folder appears whole or not at all: it is written beside its place and then renamed.
 """
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from anmok.checkpoints import huggingface, open_clip
-from anmok.errors import CheckpointError, WeightsMismatch
+from anmok.checkpoints import huggingface, native, open_clip
+from anmok.errors import CheckpointError, WeightsMismatch, did_you_mean
 from anmok.models.spec import weight_shapes
 from anmok.pictures import Transform
 from anmok.texts import Tokenizer
@@ -41,7 +41,7 @@ def save_checkpoint(
     folder: str | Path,
     *,
     precision: Literal["keep", "fp32", "fp16"] = "keep",
-    layout: Literal["auto", "huggingface", "open_clip"] = "auto",
+    layout: Literal["auto", "huggingface", "open_clip", "anmok"] = "auto",
 ) -> None:
     """Save a checkpoint as a folder, replacing an earlier one there.
 
@@ -52,10 +52,11 @@ def save_checkpoint(
         checkpoint: spec, weights, transform and tokenizer.
         folder: where; created, or replaced where it holds a checkpoint already.
         precision: "keep" saves the weights as they are, "fp32" and "fp16" convert.
-        layout: "auto" is Hugging Face where transformers has such a model, else open_clip.
+        layout: "auto" is Hugging Face where transformers has such a model, else open_clip where that has, else
+            anmok's own, which takes every model.
 
     Raises:
-        CheckpointError: no layout can say this spec, it holds ready ONNX exports, or the folder cannot
+        CheckpointError: the layout cannot say this spec, the checkpoint holds ready ONNX exports, or the folder cannot
             be written.
         WeightsMismatch: the weights do not fit the spec.
     """
@@ -68,8 +69,8 @@ def save_checkpoint(
     _check_weights(checkpoint)
     try:
         with _beside(target) as partial:
-            write = _write_huggingface if chosen == "huggingface" else _write_open_clip
-            write(checkpoint, partial, PRECISIONS.get(precision))
+            writers = {"huggingface": _write_huggingface, "open_clip": _write_open_clip, "anmok": _write_native}
+            writers[chosen](checkpoint, partial, PRECISIONS.get(precision))
     except OSError as error:
         raise CheckpointError(f"{target} cannot be written: {error}") from error
 
@@ -79,13 +80,15 @@ def _choose(checkpoint: Checkpoint, layout: str) -> str:
     able = {
         "huggingface": huggingface.saves(spec) and transform.resize != "longest",
         "open_clip": open_clip.saves(spec) and transform.resize_to is None,
+        "anmok": True,
     }
-    for name in ("huggingface", "open_clip") if layout == "auto" else (layout,):
+    for name in able if layout == "auto" else (layout,):
         if able.get(name):
             return name
     raise CheckpointError(
         f"{checkpoint.name} cannot be saved ({layout}): Hugging Face takes CLIP and SigLIP with vision transformers, "
-        "open_clip takes CLIP with a vision transformer or ResNet; this one is neither"
+        "open_clip takes CLIP with a vision transformer or its ResNet, layout='anmok' takes every model."
+        f"{did_you_mean(layout, able)}"
     )
 
 
@@ -135,6 +138,12 @@ def _write_open_clip(checkpoint: Checkpoint, folder: Path, dtype: type[np.floati
     tokenizer.save(folder)
     names = {"text.token_embedding.weight"}  # saved as CustomTextCLIP, which has the text tower under `text.`
     _write_safetensors(folder / "open_clip_model.safetensors", checkpoint, open_clip.sources(spec, names), dtype)
+
+
+def _write_native(checkpoint: Checkpoint, folder: Path, dtype: type[np.floating[Any]] | None) -> None:
+    _write_json(folder / native.CONFIG, native.config_of(checkpoint))
+    checkpoint.tokenizer.save(folder)
+    _write_safetensors(folder / "model.safetensors", checkpoint, native.sources(checkpoint.spec), dtype)
 
 
 def _preprocessor_config(transform: Transform) -> dict[str, Any]:
@@ -212,7 +221,7 @@ def _replaceable(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     names = {file.name for file in folder.iterdir()}
-    return not names or bool(names & {"config.json", "open_clip_config.json"})
+    return not names or bool(names & {"config.json", "open_clip_config.json", native.CONFIG})
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from anmok.doctor.finding import Finding
-from anmok.models.spec import VitSpec
+from anmok.models.spec import TextSpec, VitSpec
 from anmok.texts import UnsupportedScriptWarning, unsupported_scripts
 
 if TYPE_CHECKING:
@@ -114,11 +114,12 @@ def _pads_and_ends_texts(encoder: Encoder) -> Finding:
     ids, short = tokenizer(list(GOLDEN_TEXTS)), tokenizer(["a"]).shape[1]
     name = "text length"
     spec = encoder.checkpoint.spec.text
-    if spec.pool == "last" and short != spec.context_length:
+    last = isinstance(spec, TextSpec) and spec.pool == "last"
+    if last and short != spec.context_length:
         return Finding(
             name, "wrong", f"SigLIP pools at token {spec.context_length}, but a short text comes out {short} long"
         )
-    if spec.pool == "eos" and not (ids == spec.eos_token).any(axis=1).all():
+    if not last and not (ids == spec.eos_token).any(axis=1).all():
         return Finding(name, "wrong", f"a text has no end-of-text token {spec.eos_token}, where this model pools")
     if ids.max() >= spec.vocabulary:
         return Finding(name, "wrong", f"token {ids.max()} is past the model's vocabulary of {spec.vocabulary}")

@@ -1,9 +1,9 @@
-"""The sizes that the papers published, as specs: one table, `SIZES`, by the names that open_clip uses.
+"""The sizes that papers published, by open_clip's names, and small ones for laptops: one table, `SIZES`.
 
 Sources: CLIP (Radford et al. 2021, arXiv 2103.00020, tables 19 and 20); OpenCLIP's H/14 (Cherti et
 al. 2022, arXiv 2212.07143); SigLIP (Zhai et al. 2023, arXiv 2303.15343, with the shape-optimized
 So400m of Alabdulmohsin et al. 2023, arXiv 2305.13035); SigLIP 2 (Tschannen et al. 2025, arXiv
-2502.14786, appendix).
+2502.14786, appendix). The small sizes are scaled down from the papers named in `plan.py` and `spec.py`.
 
 A loaded checkpoint brings its own spec; this table is for training from scratch, for tests and
 for reading. "quickgelu" marks OpenAI's own activation; without it, the exact GELU of open_clip.
@@ -11,12 +11,13 @@ for reading. "quickgelu" marks OpenAI's own activation; without it, the exact GE
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from anmok.models.spec import DualSpec, ResNetSpec, TextSpec, VitSpec
+from anmok.models.spec import BagSpec, CnnSpec, DualSpec, HybridSpec, ResNetSpec, TextSpec, VitSpec
 
 if TYPE_CHECKING:
-    from anmok.models.spec import Activation
+    from anmok.models.spec import Activation, Architecture
 
 __all__ = ["SIZES"]
 
@@ -121,6 +122,50 @@ def _siglip(
     return DualSpec(vit, words, width, "sigmoid")
 
 
+# Texts of the small sizes. The vocabulary is that of the tokenizer, which training puts in its place.
+_VOCABULARY, _CONTEXT, _TINY_DIMENSION = 8192, 32, 256
+_TINY_TEXT = TextSpec(
+    vocabulary=_VOCABULARY,
+    context_length=_CONTEXT,
+    width=256,
+    layers=3,
+    heads=4,
+    mlp_width=1024,
+    activation="gelu",
+    causal=True,
+    pool="eos",
+    norm_eps=1e-5,
+    projection_bias=False,
+    eos_token=_VOCABULARY - 1,
+    pad_token=0,
+)
+_TINY_BAG = BagSpec(
+    vocabulary=_VOCABULARY,
+    context_length=_CONTEXT,
+    width=256,
+    norm_eps=1e-5,
+    start_of_text=True,
+    eos_token=_VOCABULARY - 1,
+    pad_token=0,
+)
+_TINY_RESNET = ResNetSpec(image_size=96, width=24, layers=(2, 2, 4, 2), heads=12)
+_TINY_HYBRID = HybridSpec(
+    image_size=64,
+    stem=(24, 48, 96),
+    width=192,
+    layers=6,
+    heads=3,
+    mlp_width=768,
+    activation="gelu",
+    pool="mean",
+    norm_eps=1e-5,
+)
+
+
+def _tiny_cnn(architecture: Architecture, size: int, layers: tuple[int, ...], width: float = 1.0) -> DualSpec:
+    return DualSpec(CnnSpec(architecture, size, layers, width), _TINY_TEXT, _TINY_DIMENSION, "softmax")
+
+
 # Vocabularies of SigLIP's tokenizers: C4 (English), mT5 (multilingual), Gemma (SigLIP 2, multilingual).
 _C4, _MT5, _GEMMA = 32_000, 250_000, 256_000
 
@@ -171,4 +216,16 @@ SIZES: dict[str, DualSpec] = {
     # SigLIP 2 NaFlex: up to 256 patches of any aspect ratio (more at run time), positions of a 16x16 grid
     "ViT-B-16-SigLIP2-NaFlex": _siglip((256, 16), _B, _GEMMA, naflex=True),
     "ViT-SO400M-16-SigLIP2-NaFlex": _siglip((256, 16), _SO400M, _GEMMA, naflex=True),
+    # Small ones, for training on two processor cores: million parameters of the picture tower, million
+    # multiplications for a picture, and what it is scaled down from
+    "tiny-vit": replace(_clip((64, 8, 192, 6), _TINY_DIMENSION, 64, "gelu"), text=_TINY_TEXT),  # 2.8, 185: ViT-Ti
+    "tiny-hybrid": DualSpec(_TINY_HYBRID, _TINY_TEXT, _TINY_DIMENSION, "softmax"),  # 2.8, 187: Xiao et al. 2021
+    "tiny-resnet": DualSpec(
+        _TINY_RESNET, _TINY_TEXT, _TINY_DIMENSION, "softmax"
+    ),  # 4.3, 118: CLIP's RN50, as anmok-mini
+    "tiny-resnet-bag": DualSpec(_TINY_RESNET, _TINY_BAG, _TINY_DIMENSION, "softmax"),  # the same with a bag of words
+    "tiny-resnet18": _tiny_cnn("resnet", 96, (2, 2, 2, 2), 0.625),  # 4.5, 135: He et al. 2015
+    "tiny-efficientnet": _tiny_cnn("efficientnet", 96, (1, 2, 2, 3, 3, 4, 1)),  # 4.3, 71: B0, Tan and Le 2019
+    "tiny-vgg": _tiny_cnn("vgg", 64, (1, 1, 2, 2, 2), 0.5),  # 2.4, 155: VGG-11, Simonyan and Zisserman 2014
+    "tiny-alexnet": _tiny_cnn("alexnet", 96, (1, 1, 3)),  # 2.5, 103: Krizhevsky 2014
 }

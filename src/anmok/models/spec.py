@@ -6,21 +6,45 @@ A spec and named arrays are the whole model. `modules/` runs them as PyTorch mod
 
     n pictures or texts · l tokens · w width · d dimension of the shared space · h heads
 
+Picture towers: `VitSpec`, `ResNetSpec` (both of CLIP), `CnnSpec` (ResNet, EfficientNet, VGG, AlexNet) and
+`HybridSpec` (convolutions, then a transformer). Text towers: `TextSpec` and `BagSpec`.
+
 Sources: CLIP (Radford et al. 2021, arXiv 2103.00020), SigLIP (Zhai et al. 2023, arXiv
-2303.15343), SigLIP 2 (Tschannen et al. 2025, arXiv 2502.14786).
+2303.15343), SigLIP 2 (Tschannen et al. 2025, arXiv 2502.14786); those of the others stand with them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import math
+from dataclasses import dataclass, is_dataclass
+from typing import TYPE_CHECKING, Literal
 
 from anmok.errors import CheckpointError
+from anmok.models import shapes
+from anmok.models.plan import plan_problems
 
-__all__ = ["Activation", "DualSpec", "ResNetSpec", "TextSpec", "VitSpec", "weight_shapes"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from anmok.models.shapes import Shape
+
+__all__ = [
+    "Activation",
+    "Architecture",
+    "BagSpec",
+    "CnnSpec",
+    "DualSpec",
+    "HybridSpec",
+    "ImageSpec",
+    "ResNetSpec",
+    "TextSpec",
+    "VitSpec",
+    "WordsSpec",
+    "weight_shapes",
+]
 
 Activation = Literal["quick_gelu", "gelu", "gelu_tanh"]
-Shape = tuple[int, ...]
+Architecture = Literal["resnet", "efficientnet", "vgg", "alexnet"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +98,69 @@ class ResNetSpec:
 
 
 @dataclass(frozen=True)
+class CnnSpec:
+    """A plain convolutional network: global average pooling, then a linear map into the shared space.
+
+    `plan.py` says what each architecture is made of, and from where. `layers` counts the blocks of each
+    stage (VGG, AlexNet: convolutions):
+
+        resnet        (2, 2, 2, 2) for 18; (3, 4, 6, 3) for 34 and, with `bottleneck`, for 50; (3, 4, 23, 3) for 101
+        efficientnet  (1, 2, 2, 3, 3, 4, 1) for B0, (2, 3, 3, 4, 4, 5, 2) for B1, …
+        vgg           (1, 1, 2, 2, 2) for 11, (2, 2, 2, 2, 2) for 13, (2, 2, 3, 3, 3) for 16, (2, 2, 4, 4, 4) for 19
+        alexnet       (1, 1, 3)
+    """
+
+    architecture: Architecture
+    image_size: int
+    layers: tuple[int, ...]
+    width: float = 1.0  # times the published channels, in multiples of 8
+    bottleneck: bool = False  # ResNet: 1x1, 3x3, 1x1 in place of two 3x3
+    stem: Literal["large", "small"] = "large"  # small: shrinks nothing, for pictures of 32 to 64 pixels
+
+    def __post_init__(self) -> None:
+        """Equal specs are written alike, and so have the same fingerprint: a width of 1 is 1.0."""
+        object.__setattr__(self, "width", float(self.width))
+
+
+@dataclass(frozen=True)
+class HybridSpec:
+    """A vision transformer whose patch embedding is a few 3x3 convolutions of stride 2, for training on little data.
+
+    Source: Early Convolutions Help Transformers See Better (Xiao et al. 2021, arXiv 2106.14881), section 4;
+    on small data sets, Compact Transformers (Hassani et al. 2021, arXiv 2104.05704).
+    """
+
+    image_size: int  # side of the square input, pixels: a multiple of 2 to the number of convolutions
+    stem: tuple[int, ...]  # channels of the convolutions; a 1x1 convolution to the width follows
+    width: int
+    layers: int
+    heads: int
+    mlp_width: int
+    activation: Activation
+    pool: Literal["cls", "map", "mean"]  # with "cls" there is a class token
+    norm_eps: float
+
+    @property
+    def vit(self) -> VitSpec:
+        """The transformer after the stem, which stands in for its patch embedding."""
+        return VitSpec(
+            image_size=self.image_size,
+            patch_size=2 ** len(self.stem),
+            width=self.width,
+            layers=self.layers,
+            heads=self.heads,
+            mlp_width=self.mlp_width,
+            activation=self.activation,
+            pool=self.pool,
+            class_token=self.pool == "cls",
+            pre_norm=False,
+            patch_bias=True,
+            norm_eps=self.norm_eps,
+            projection=True,
+        )
+
+
+@dataclass(frozen=True)
 class TextSpec:
     """A text transformer: CLIP's (causal, pooled at end of text) or SigLIP's (no mask, pooled at the last token)."""
 
@@ -93,6 +180,26 @@ class TextSpec:
 
 
 @dataclass(frozen=True)
+class BagSpec:
+    """A bag of words: the mean of the embeddings of a text's words, normalized, and a linear map.
+
+    Source: CLIP, figure 3 ("text_encoder - CBOW or Text Transformer").
+    """
+
+    vocabulary: int
+    context_length: int  # tokens, the longest text
+    width: int
+    norm_eps: float
+    start_of_text: bool  # whether texts begin with a start-of-text token, which is no word
+    eos_token: int  # id that ends a text
+    pad_token: int
+
+
+ImageSpec = VitSpec | ResNetSpec | CnnSpec | HybridSpec
+WordsSpec = TextSpec | BagSpec
+
+
+@dataclass(frozen=True)
 class DualSpec:
     """Two towers and one shared space. One dual model serves CLIP and SigLIP.
 
@@ -103,8 +210,8 @@ class DualSpec:
         CheckpointError: the numbers do not fit together.
     """
 
-    image: VitSpec | ResNetSpec
-    text: TextSpec
+    image: ImageSpec
+    text: WordsSpec
     dimension: int  # of the shared space
     score: Literal["softmax", "sigmoid"]
 
@@ -119,34 +226,6 @@ class DualSpec:
         return self.score == "sigmoid"
 
 
-def _problems(spec: DualSpec) -> list[str]:
-    image, text = spec.image, spec.text
-    sizes = {f"image.{name}": value for name, value in vars(image).items()}
-    sizes |= {f"text.{name}": value for name, value in vars(text).items()}
-    sizes["dimension"] = spec.dimension
-    ids = ("text.eos_token", "text.pad_token")  # the only numbers that may be 0
-    if wrong := [
-        f"{name} is {size}" for name, size in sizes.items() if type(size) is int and size < 1 and name not in ids
-    ]:
-        return wrong
-    width = image.features if isinstance(image, ResNetSpec) else image.width
-    rules = [
-        (width % image.heads != 0, f"{image.heads} heads do not divide the picture tower's width {width}"),
-        (text.width % text.heads != 0, f"{text.heads} heads do not divide the text tower's width {text.width}"),
-        (image.grid < 1, f"pictures of {image.image_size} pixels are too small for this picture tower"),
-    ]
-    if isinstance(image, VitSpec):
-        rules += [
-            (image.pool == "cls" and not image.class_token, "the picture tower pools a class token that it has not"),
-            (image.naflex and image.class_token, "a NaFlex tower has no class token"),
-            (
-                not image.projection and image.width != spec.dimension,
-                f"without a projection the picture tower's width {image.width} must be the dimension {spec.dimension}",
-            ),
-        ]
-    return [problem for broken, problem in rules if broken]
-
-
 def weight_shapes(spec: DualSpec) -> dict[str, Shape]:
     """Name and shape of every array that the model needs, in reading order.
 
@@ -154,112 +233,89 @@ def weight_shapes(spec: DualSpec) -> dict[str, Shape]:
     dict and `graphs/` as its initializers. Linear weights are [out, in]; attention's query,
     key and value are fused as one [3w, w]; `logit_scale` is the logarithm, as in CLIP.
     """
-    image = _vit(spec.image, spec.dimension) if isinstance(spec.image, VitSpec) else _resnet(spec.image, spec.dimension)
-    shapes = {f"image.{name}": shape for name, shape in image.items()}
-    shapes |= {f"text.{name}": shape for name, shape in _text(spec.text, spec.dimension).items()}
-    shapes["logit_scale"] = ()
+    named = {f"image.{name}": shape for name, shape in _image_shapes(spec.image, spec.dimension).items()}
+    named |= {f"text.{name}": shape for name, shape in _text_shapes(spec.text, spec.dimension).items()}
+    named["logit_scale"] = ()
     if spec.logit_bias:
-        shapes["logit_bias"] = ()
-    return shapes
+        named["logit_bias"] = ()
+    return named
 
 
-def _vit(spec: VitSpec, dimension: int) -> dict[str, Shape]:
-    w, p = spec.width, spec.patch_size
-    shapes: dict[str, Shape] = {"patch_embedding.weight": (w, 3, p, p)}
-    if spec.patch_bias:
-        shapes["patch_embedding.bias"] = (w,)
-    if spec.class_token:
-        shapes["class_embedding"] = (w,)
-    shapes["position_embedding"] = (spec.positions, w)
-    if spec.pre_norm:
-        shapes |= _norm("pre_norm", w)
-    shapes |= _blocks(spec.layers, w, spec.mlp_width)
-    shapes |= _norm("norm", w)
-    if spec.pool == "map":
-        shapes["pool.probe"] = (w,)
-        shapes |= _attention("pool.attention", w)
-        shapes |= _norm("pool.norm", w)
-        shapes |= _mlp("pool.mlp", w, spec.mlp_width)
-    if spec.projection:
-        shapes["projection.weight"] = (dimension, w)
-    return shapes
+def _image_shapes(image: ImageSpec, dimension: int) -> dict[str, Shape]:
+    if isinstance(image, VitSpec):
+        return shapes.vit(image, dimension)
+    if isinstance(image, ResNetSpec):
+        return shapes.resnet(image, dimension)
+    if isinstance(image, CnnSpec):
+        return shapes.cnn(image, dimension)
+    return shapes.hybrid(image, dimension)
 
 
-def _text(spec: TextSpec, dimension: int) -> dict[str, Shape]:
-    w = spec.width
-    shapes: dict[str, Shape] = {
-        "token_embedding.weight": (spec.vocabulary, w),
-        "position_embedding": (spec.context_length, w),
-    }
-    shapes |= _blocks(spec.layers, w, spec.mlp_width)
-    shapes |= _norm("norm", w)
-    shapes["projection.weight"] = (dimension, w)
-    if spec.projection_bias:
-        shapes["projection.bias"] = (dimension,)
-    return shapes
+def _text_shapes(text: WordsSpec, dimension: int) -> dict[str, Shape]:
+    return shapes.text(text, dimension) if isinstance(text, TextSpec) else shapes.bag(text, dimension)
 
 
-def _blocks(layers: int, width: int, mlp_width: int) -> dict[str, Shape]:
-    shapes: dict[str, Shape] = {}
-    for i in range(layers):
-        shapes |= _norm(f"blocks.{i}.norm1", width)
-        shapes |= _attention(f"blocks.{i}.attention", width)
-        shapes |= _norm(f"blocks.{i}.norm2", width)
-        shapes |= _mlp(f"blocks.{i}.mlp", width, mlp_width)
-    return shapes
+def _problems(spec: DualSpec) -> list[str]:
+    problems = [problem for name, value in _numbers(spec) if (problem := _number_problem(name, value))]
+    if problems:  # the rules below compute with these numbers
+        return problems
+    image, text = spec.image, spec.text
+    if isinstance(image, CnnSpec):
+        problems += plan_problems(image)
+    elif isinstance(image, ResNetSpec):
+        problems += _attention_problems(image.features, image.heads, image.grid, image.image_size)
+    elif isinstance(image, HybridSpec):
+        problems += _hybrid_problems(image)
+    else:
+        problems += _vit_problems(image, spec.dimension)
+    if isinstance(text, TextSpec) and text.width % text.heads:
+        problems.append(f"{text.heads} heads do not divide the text tower's width {text.width}")
+    return problems
 
 
-def _attention(name: str, width: int) -> dict[str, Shape]:
-    return {
-        f"{name}.qkv.weight": (3 * width, width),
-        f"{name}.qkv.bias": (3 * width,),
-        f"{name}.out.weight": (width, width),
-        f"{name}.out.bias": (width,),
-    }
+def _numbers(spec: object, name: str = "") -> Iterator[tuple[str, int | float]]:
+    """Every number of a spec with its place: "image.layers.2"."""
+    parts = enumerate(spec) if isinstance(spec, tuple) else vars(spec).items()
+    for key, value in parts:
+        place = f"{name}.{key}" if name else str(key)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            yield place, value
+        elif isinstance(value, tuple) or is_dataclass(value):
+            yield from _numbers(value, place)
 
 
-def _mlp(name: str, width: int, mlp_width: int) -> dict[str, Shape]:
-    return {
-        f"{name}.up.weight": (mlp_width, width),
-        f"{name}.up.bias": (mlp_width,),
-        f"{name}.down.weight": (width, mlp_width),
-        f"{name}.down.bias": (width,),
-    }
+def _number_problem(name: str, value: float) -> str | None:
+    if name in ("text.eos_token", "text.pad_token"):  # ids, the only numbers that may be 0
+        return None if value >= 0 else f"{name} is {value}"
+    return None if (value >= 1 if isinstance(value, int) else 0 < value < math.inf) else f"{name} is {value}"
 
 
-def _norm(name: str, width: int) -> dict[str, Shape]:
-    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+def _attention_problems(width: int, heads: int, grid: int, image_size: int) -> list[str]:
+    rules = [
+        (width % heads != 0, f"{heads} heads do not divide the picture tower's width {width}"),
+        (grid < 1, f"pictures of {image_size} pixels are too small for this picture tower"),
+    ]
+    return [problem for broken, problem in rules if broken]
 
 
-def _resnet(spec: ResNetSpec, dimension: int) -> dict[str, Shape]:
-    half = spec.width // 2
-    shapes: dict[str, Shape] = {}
-    for i, (inputs, outputs) in enumerate([(3, half), (half, half), (half, spec.width)], start=1):
-        shapes |= _convolution(f"stem.conv{i}", outputs, inputs, 3) | _batch_norm(f"stem.norm{i}", outputs)
-    inputs = spec.width
-    for stage, depth in enumerate(spec.layers):
-        planes = spec.width * 2**stage
-        for block in range(depth):
-            name = f"stages.{stage}.{block}"
-            shapes |= _convolution(f"{name}.conv1", planes, inputs, 1) | _batch_norm(f"{name}.norm1", planes)
-            shapes |= _convolution(f"{name}.conv2", planes, planes, 3) | _batch_norm(f"{name}.norm2", planes)
-            shapes |= _convolution(f"{name}.conv3", planes * 4, planes, 1) | _batch_norm(f"{name}.norm3", planes * 4)
-            if block == 0:  # the shortcut changes its width (and, past the first stage, its size)
-                shapes |= _convolution(f"{name}.shortcut.conv", planes * 4, inputs, 1)
-                shapes |= _batch_norm(f"{name}.shortcut.norm", planes * 4)
-            inputs = planes * 4
-    shapes["pool.position_embedding"] = (spec.grid**2 + 1, spec.features)
-    for part in ("query", "key", "value"):
-        shapes[f"pool.{part}.weight"] = (spec.features, spec.features)
-        shapes[f"pool.{part}.bias"] = (spec.features,)
-    shapes["pool.out.weight"] = (dimension, spec.features)
-    shapes["pool.out.bias"] = (dimension,)
-    return shapes
+def _vit_problems(image: VitSpec, dimension: int) -> list[str]:
+    rules = [
+        (image.pool == "cls" and not image.class_token, "the picture tower pools a class token that it has not"),
+        (image.naflex and image.class_token, "a NaFlex tower has no class token"),
+        (
+            not image.projection and image.width != dimension,
+            f"without a projection the picture tower's width {image.width} must be the dimension {dimension}",
+        ),
+    ]
+    problems = _attention_problems(image.width, image.heads, image.grid, image.image_size)
+    return problems + [problem for broken, problem in rules if broken]
 
 
-def _convolution(name: str, outputs: int, inputs: int, side: int) -> dict[str, Shape]:
-    return {f"{name}.weight": (outputs, inputs, side, side)}
-
-
-def _batch_norm(name: str, width: int) -> dict[str, Shape]:
-    return {f"{name}.{part}": (width,) for part in ("weight", "bias", "running_mean", "running_var")}
+def _hybrid_problems(image: HybridSpec) -> list[str]:
+    if not image.stem:
+        return ["the picture tower has no convolutions before it"]
+    patch, size = image.vit.patch_size, image.image_size
+    problems = _attention_problems(image.width, image.heads, image.vit.grid, size)
+    if size % patch and size > patch:
+        problems.append(f"pictures of {size} pixels are no whole number of patches of {patch}")
+    return problems

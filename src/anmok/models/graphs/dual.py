@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anmok.models.graphs.bag import bag_of_words
 from anmok.models.graphs.builder import Builder
+from anmok.models.graphs.cnn import conv_net
+from anmok.models.graphs.hybrid import hybrid_transformer
 from anmok.models.graphs.resnet import modified_resnet
 from anmok.models.graphs.text import text_transformer
 from anmok.models.graphs.vit import vision_transformer
-from anmok.models.spec import ResNetSpec, VitSpec
+from anmok.models.spec import BagSpec, CnnSpec, ResNetSpec, VitSpec
 from anmok.models.weights import check_weights
 
 if TYPE_CHECKING:
@@ -46,8 +49,12 @@ def image_graph(spec: DualSpec, weights: Weights, *, mean: Sequence[float], std:
     g = Builder(weights)
     if isinstance(spec.image, ResNetSpec):
         output = modified_resnet(g, spec.image, mean=mean, std=std)
-    else:
+    elif isinstance(spec.image, CnnSpec):
+        output = conv_net(g, spec.image, mean=mean, std=std)
+    elif isinstance(spec.image, VitSpec):
         output = vision_transformer(g, spec.image, mean=mean, std=std)
+    else:
+        output = hybrid_transformer(g, spec.image, mean=mean, std=std)
     return g.finish("image", output, ["n", spec.dimension])
 
 
@@ -55,7 +62,7 @@ def text_graph(spec: DualSpec, weights: Weights) -> Graph:
     """The text tower.
 
     Input `ids` int64 [n, l]; l may be anything from the longest text of the batch up to
-    `context_length` for CLIP (the result is the same) and is `context_length` for SigLIP. Output
+    `context_length` for CLIP and a bag of words (the result is the same) and is `context_length` for SigLIP. Output
     `embedding` float32 [n, d], not of unit length.
 
     Raises:
@@ -63,7 +70,8 @@ def text_graph(spec: DualSpec, weights: Weights) -> Graph:
     """
     check_weights(spec, weights)
     g = Builder(weights)
-    return g.finish("text", text_transformer(g, spec.text), ["n", spec.dimension])
+    output = bag_of_words(g, spec.text) if isinstance(spec.text, BagSpec) else text_transformer(g, spec.text)
+    return g.finish("text", output, ["n", spec.dimension])
 
 
 def naflex_inputs(spec: DualSpec, patches: Array, mask: Array, shapes: Array) -> dict[str, Array]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from anmok.models.spec import VitSpec
     from anmok.models.weights import Array
 
-__all__ = ["vision_transformer"]
+__all__ = ["add_positions", "transformer", "vision_transformer"]
 
 
 def vision_transformer(g: Builder, spec: VitSpec, *, mean: Sequence[float], std: Sequence[float]) -> str:
@@ -28,13 +28,16 @@ def vision_transformer(g: Builder, spec: VitSpec, *, mean: Sequence[float], std:
     and `shapes` int64 [n, 2].
     """
     kernel, bias = _normalizing_kernel(g, spec, mean, std)
-    real: str | None = None
-    mask: str | None = None
     if spec.naflex:
         x, batch, real = _embed_patches(g, spec, kernel, bias)
-        mask = visible(g, g.op("Unsqueeze", real, g.ints(1, 2)))  # [n, 1, 1, m]
-    else:
-        x, batch = _embed_picture(g, spec, kernel, bias)
+        return transformer(g, spec, x, batch, real=real)
+    x, batch = _embed_picture(g, spec, kernel, bias)
+    return transformer(g, spec, x, batch)
+
+
+def transformer(g: Builder, spec: VitSpec, x: str, batch: Batch, *, real: str | None = None) -> str:
+    """The tower after its patches are embedded: tokens [n*l, w] → [n, d]; NaFlex: `real` bool [n, m] marks them."""
+    mask = None if real is None else visible(g, g.op("Unsqueeze", real, g.ints(1, 2)))  # [n, 1, 1, m]
     if spec.pre_norm:
         x = norm(g, "image.pre_norm", x, spec.norm_eps)
     full_blocks = spec.layers - 1 if spec.pool == "cls" else spec.layers
@@ -74,9 +77,15 @@ def _embed_picture(g: Builder, spec: VitSpec, kernel: Array, bias: Array) -> tup
     x = g.op("Transpose", g.reshape(x, -1, grid, p, grid, p, 3), perm=[0, 1, 3, 2, 4, 5])
     x = g.op("Cast", g.reshape(x, -1, p * p * 3), to=FLOAT)
     x = g.op("Gemm", x, g.derived("image.patch_embedding.weight", kernel), transB=1)
+    return add_positions(g, spec, g.reshape(x, -1, grid**2, w), bias)
+
+
+def add_positions(g: Builder, spec: VitSpec, x: str, bias: Array | float) -> tuple[str, Batch]:
+    """Patches [n, grid*grid, w] → tokens [n*l, w]: the class token before them, positions and `bias` added."""
+    w = spec.width
     positions = as_float32(g.weights["image.position_embedding"])
     patches = positions[int(spec.class_token) :] + bias
-    x = g.op("Add", g.reshape(x, -1, grid**2, w), g.derived("image.patch_embedding.position", patches))
+    x = g.op("Add", x, g.derived("image.patch_embedding.position", patches))
     if spec.class_token:
         token = as_float32(g.weights["image.class_embedding"]) + positions[0]
         token_shape = g.op("Concat", g.size("pixels", 0), g.ints(1, w), axis=0)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anmok.models.modules.convolution import BatchNorm
 from anmok.models.modules.pool import AttentionPool
+from anmok.models.modules.recompute import Recomputed, run
 
 if TYPE_CHECKING:
     from anmok.models.spec import ResNetSpec
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["BatchNorm", "Bottleneck", "ModifiedResNet"]
 
 
-class ModifiedResNet(nn.Module):
+class ModifiedResNet(Recomputed):
     """Pictures → vectors of the shared space, with convolutions."""
 
     def __init__(self, spec: ResNetSpec, dimension: int) -> None:
@@ -38,11 +39,11 @@ class ModifiedResNet(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Normalized pixels [n, 3, h, w] → [n, d], not normalized."""
-        x = self.stem(pixels)  # [n, c, h/4, w/4]
+        x = run(self.stem, pixels, recompute=self.recompute)  # [n, c, h/4, w/4]
         for stage in self.stages:
             assert isinstance(stage, nn.ModuleList)
             for block in stage:
-                x = block(x)
+                x = run(block, x, recompute=self.recompute)
         y: Tensor = self.pool(x)  # from [n, 32c, h/32, w/32]
         return y
 
@@ -104,30 +105,6 @@ class Shortcut(nn.Module):
         """[n, inputs, h, w] → [n, outputs, h, w]."""
         y: Tensor = self.norm(self.conv(x))
         return y
-
-
-class BatchNorm(nn.Module):
-    """Batch normalization with the four arrays that the model needs.
-
-    PyTorch's own keeps a fifth, a count of batches seen, that no result depends on and that
-    would be in every checkpoint.
-    """
-
-    running_mean: Tensor
-    running_var: Tensor
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.bias = nn.Parameter(torch.zeros(width))
-        self.register_buffer("running_mean", torch.zeros(width))
-        self.register_buffer("running_var", torch.ones(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[n, c, h, w] → [n, c, h, w]."""
-        return F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, momentum=0.1, eps=1e-5
-        )
 
 
 def _shrink(x: Tensor, stride: int) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from anmok.models.modules.blocks import Block, initialize_blocks
+from anmok.models.modules.recompute import Recomputed, run
 
 if TYPE_CHECKING:
     from anmok.models.spec import TextSpec
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["TextTransformer"]
 
 
-class TextTransformer(nn.Module):
+class TextTransformer(Recomputed):
     """Token ids → vectors of the shared space."""
 
     def __init__(self, spec: TextSpec, dimension: int) -> None:
@@ -46,7 +47,7 @@ class TextTransformer(nn.Module):
         x = self.token_embedding(ids) + self.position_embedding[:length]  # [n, l, w]
         mask = causal_mask(length, x) if self.spec.causal else None
         for block in self.blocks:
-            x = block(x, mask)
+            x = run(block, x, mask, recompute=self.recompute)
         x = self.norm(self._pool(x, ids))  # [n, w]
         y: Tensor = self.projection(x)
         return y

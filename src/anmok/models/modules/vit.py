@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from anmok.models.modules.blocks import Block, initialize_blocks, key_mask
 from anmok.models.modules.pool import MapPool
+from anmok.models.modules.recompute import Recomputed, run
 
 if TYPE_CHECKING:
     from anmok.models.spec import VitSpec
@@ -21,14 +22,16 @@ if TYPE_CHECKING:
 __all__ = ["VisionTransformer", "resize_positions"]
 
 
-class VisionTransformer(nn.Module):
+class VisionTransformer(Recomputed):
     """Pictures → vectors of the shared space, with a class token (CLIP) or attention pooling (SigLIP)."""
 
-    def __init__(self, spec: VitSpec, dimension: int) -> None:
+    def __init__(self, spec: VitSpec, dimension: int, *, patch_embedding: nn.Module | None = None) -> None:
         super().__init__()
         w, p = spec.width, spec.patch_size
         self.spec = spec
-        self.patch_embedding = nn.Conv2d(3, w, kernel_size=p, stride=p, bias=spec.patch_bias)
+        if patch_embedding is None:
+            patch_embedding = nn.Conv2d(3, w, kernel_size=p, stride=p, bias=spec.patch_bias)
+        self.patch_embedding = patch_embedding
         if spec.class_token:
             self.class_embedding = nn.Parameter(torch.empty(w))
         self.position_embedding = nn.Parameter(torch.empty(spec.positions, w))
@@ -61,7 +64,7 @@ class VisionTransformer(nn.Module):
             x = self.pre_norm(x)
         hidden = None if mask is None else key_mask(mask, x.dtype)
         for block in self.blocks:
-            x = block(x, hidden)
+            x = run(block, x, hidden, recompute=self.recompute)
         x = self._pool(x, mask)  # [n, w]
         return self.projection(x) if self.spec.projection else x
 
@@ -69,6 +72,7 @@ class VisionTransformer(nn.Module):
         if self.spec.naflex:
             if shapes is None:
                 raise ValueError("a NaFlex tower needs `mask` and `shapes` beside the patches")
+            assert isinstance(self.patch_embedding, nn.Conv2d)
             kernel = self.patch_embedding.weight.permute(0, 2, 3, 1).flatten(1)  # [w, p*p*3]
             x = F.linear(pixels, kernel, self.patch_embedding.bias)
             grid = self.position_embedding.view(self.spec.grid, self.spec.grid, -1)
