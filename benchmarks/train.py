@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -190,10 +190,11 @@ def open_clip_model(spec: DualSpec, model: DualEncoder) -> torch.nn.Module:
 
 
 def peak_memory(device: str) -> float:
-    """MB."""
+    """MB, of this process since it was started (a child's `ru_maxrss` begins at its parent's)."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
 
 
 def utilization(spec: DualSpec, pairs_per_s: float, device: torch.device) -> float:

@@ -1,0 +1,25 @@
+"""Photographs to plant defects in, and the built-in model."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import anmok
+
+DEMO = Path(str(files("anmok") / "data" / "demo"))
+
+
+@pytest.fixture(scope="session")
+def photos() -> dict[str, Image.Image]:
+    """Twelve photographs of 320 pixels."""
+    return {path.stem: Image.open(path).convert("RGB") for path in sorted(DEMO.glob("photo-*.jpg"))}
+
+
+@pytest.fixture(scope="session")
+def mini() -> anmok.Encoder:
+    """The built-in model."""
+    return anmok.load("anmok-mini")
