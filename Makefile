@@ -29,6 +29,7 @@ check: .venv/tested
 bench: .venv/tested
 	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/first_answer.py
+	$(BIN)/python benchmarks/train.py
 
 # Hundreds of kills and cuts where `make test` does a few.
 torture: .venv/tested

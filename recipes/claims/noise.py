@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NOISE = (0, 10, 30, 50)  # percent
-BASE = {"model.size": "tiny-resnet18", "model.image_size": 48, "data.captions": "first", "run.epochs": 8}
+BASE = {"model.size": "tiny-resnet18", "model.image_size": 48, "data.captions": "first", "run.epochs": 5}
 
 
 def main() -> None:

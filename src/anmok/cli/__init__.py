@@ -1,4 +1,4 @@
-"""The command line: `anmok classify | search | index | embed | evaluate | models | doctor | store | labels | demo`.
+"""The command line: `anmok classify | search | index | embed | evaluate | clean | train | models | doctor | …`.
 
 Thin on purpose: parse, call a room, print. Data goes to stdout, everything else to stderr.
 Exit status 0: all done; 1: some items failed, the others are done; 2: usage, or nothing could be done.
