@@ -1,7 +1,7 @@
 """What the README and the docs show runs as they show it.
 
 Python blocks of one page share a namespace; lines that start with `$ anmok` or `$ python -m anmok` in console
-blocks run in a shell. Both run in a folder with `photos/`, `photo.jpg` and `labels.csv`.
+blocks run as processes. Both run in a folder with `photos/`, `photo.jpg` and `labels.csv`.
 """
 
 from __future__ import annotations
@@ -39,27 +39,23 @@ def blocks(page: Path) -> list[tuple[str, str]]:
     return BLOCK.findall(page.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if any(kind == "python" for kind, _ in blocks(page))], ids=lambda p: p.name
-)
-def test_python_examples_run(page, workshop):
+def commands(code: str) -> list[str]:
+    """The lines of a console block that run anmok, as words."""
+    lines = [line.removeprefix("$ ") for line in code.splitlines() if re.match(r"\$ (anmok|python -m anmok) ", line)]
+    return [re.sub(r"^(python -m )?anmok ", "", line) for line in lines]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda p: p.name)
+def test_examples_run(page, workshop):
+    """Top to bottom, as a reader goes: what one block makes, the next one finds."""
     namespace: dict[str, object] = {}
     for kind, code in blocks(page):
         if kind == "python":
-            exec(compile(code, f"{page.name}", "exec"), namespace)
-
-
-def commands(page: Path) -> list[str]:
-    lines = [line for kind, code in blocks(page) if kind == "console" for line in code.splitlines()]
-    return [line.removeprefix("$ ") for line in lines if re.match(r"\$ (anmok|python -m anmok) ", line)]
-
-
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda p: p.name)
-def test_commands_run(page, workshop):
-    for command in commands(page):
-        words = shlex.split(re.sub(r"^(python -m )?anmok ", "", command), comments=True)
-        run = subprocess.run(
-            [sys.executable, "-m", "anmok", *words], capture_output=True, text=True, encoding="utf-8",
-            env={**os.environ, "PYTHONUTF8": "1"}, check=False,
-        )  # fmt: skip
-        assert run.returncode == 0, f"{command}\n{run.stderr}"
+            exec(compile(code, page.name, "exec"), namespace)
+            continue
+        for command in commands(code):
+            run = subprocess.run(
+                [sys.executable, "-m", "anmok", *shlex.split(command, comments=True)],
+                capture_output=True, text=True, encoding="utf-8", env={**os.environ, "PYTHONUTF8": "1"}, check=False,
+            )  # fmt: skip
+            assert run.returncode == 0, f"{command}\n{run.stderr}"

@@ -2,9 +2,9 @@
 
 What      Both losses at 64, 256, 1,024 and 4,096 pairs a step, each having seen the same number of pairs, from three
           seeds. The rate grows with the square root of the batch. Above 256, a step is trained by gradient caching.
-Command   python recipes/claims/batch_size.py --data DATA
+Command   pip install matplotlib; python recipes/claims/batch_size.py --data DATA
 Hardware  two processor cores; about 60 minutes for 24 runs. It goes on where it was stopped (--minutes 20).
-Result    docs/claims/batch_size.md
+Result    docs/claims/batch_size.md, once it has been run
 """
 
 from __future__ import annotations

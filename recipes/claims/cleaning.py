@@ -5,9 +5,9 @@ What      The training pictures are made dirty: a fifth trade captions among the
           Trained on: the dirty pairs; what `anmok clean` leaves of them; what it leaves when it may also drop the fifth
           whose texts fit worst by the score of a model trained on the dirty pairs themselves (nothing better is
           assumed to be at hand); and the pairs as they were. The same steps, from three seeds.
-Command   python recipes/claims/cleaning.py --data DATA
+Command   pip install matplotlib; python recipes/claims/cleaning.py --data DATA
 Hardware  two processor cores; about 45 minutes for 12 runs. It goes on where it was stopped (--minutes 20).
-Result    docs/claims/cleaning.md
+Result    docs/claims/cleaning.md, once it has been run
 """
 
 from __future__ import annotations

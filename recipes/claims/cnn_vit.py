@@ -4,9 +4,9 @@ arXiv 2010.11929, section 4.3).
 What      The same text tower with a small ResNet, a small ViT, and a hybrid with a convolutional stem, on 1, 3, 10, 30
           and 100% of the training pictures, for the same number of steps, from three seeds. Then ResNet and ViT again
           from weights pretrained on other pictures (emoji, textbooks, picture books: nothing of the sets measured).
-Command   python recipes/claims/cnn_vit.py --data DATA
+Command   pip install matplotlib; python recipes/claims/cnn_vit.py --data DATA
 Hardware  two processor cores; about 75 minutes for 75 runs and 2 pretrainings. It goes on where it was stopped.
-Result    docs/claims/cnn_vit.md
+Result    docs/claims/cnn_vit.md, once it has been run
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 What      A share of the training pictures (0, 10, 30, 50%) gets the captions of other pictures; both losses learn from
           the same pictures, for the same steps, from three seeds.
-Command   python recipes/claims/noise.py --data DATA
-Hardware  two processor cores; about 60 minutes for 24 runs. It goes on where it was stopped (--minutes 20).
+Command   pip install matplotlib; python recipes/claims/noise.py --data DATA
+Hardware  two processor cores; 24 minutes for 24 runs (AMD EPYC, Zen 4). It goes on where it was stopped (--minutes 20).
+          On a GPU the small pictures and model leave it waiting for data: a few seconds a run, not measured.
 Result    docs/claims/noise.md
 """
 

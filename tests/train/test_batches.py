@@ -112,9 +112,11 @@ def test_a_bad_pair_is_not_replaced_by_a_held_out_one():
     assert data[place(2, 2, 2, 2)].names == ["s:3"] * 4
 
 
-def test_when_nothing_can_be_read_it_says_why():
+@pytest.mark.parametrize("workers", [0, 1])
+def test_when_nothing_can_be_read_it_says_why(workers):
+    nothing = batches(Listed("s", 4, missing={0, 1, 2, 3}))
     with pytest.raises(PairError, match=r"20 pairs in a row cannot be used; the last: there is no such file"):
-        batches(Listed("s", 4, missing={0, 1, 2, 3}))[place(1)]
+        next(load_batches(nothing, Order([[4]], seed=0).batches(0, 2), workers=workers))
 
 
 def test_workers_give_the_same_batches_in_the_same_order():

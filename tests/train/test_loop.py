@@ -33,6 +33,11 @@ def weights(folder):
     return {name: np.array(array) for name, array in load_checkpoint(folder).weights.items()}
 
 
+def last(recipe, **options):
+    """Train; the folder of the model after the last step."""
+    return train(recipe, **options).model.parent / "last"
+
+
 def apart(one, other):
     """The largest difference of any weight."""
     assert one.keys() == other.keys()
@@ -82,14 +87,14 @@ def test_transformers_loads_what_was_trained(small_recipe, torchvision):
 
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
 def test_chunks_train_as_one_batch(small_recipe, loss):
-    whole = train(small_recipe("whole", loss__kind=loss)).model
-    parts = train(small_recipe("parts", loss__kind=loss, run__batch_size=4, run__accum_freq=4)).model
+    whole = last(small_recipe("whole", loss__kind=loss))
+    parts = last(small_recipe("parts", loss__kind=loss, run__batch_size=4, run__accum_freq=4))
     assert apart(weights(whole), weights(parts)) < 2e-4
 
 
 def test_tiles_change_nothing(small_recipe):
-    whole = train(small_recipe("whole")).model
-    tiled = train(small_recipe("tiled", loss__tile=5)).model
+    whole = last(small_recipe("whole"))
+    tiled = last(small_recipe("tiled", loss__tile=5))
     assert apart(weights(whole), weights(tiled)) < 2e-4
 
 
@@ -107,7 +112,7 @@ def test_a_killed_run_goes_on_to_the_very_same_weights(small_recipe, tmp_path, e
     options = {"run__steps": 18, "run__ema": ema, "run__workers": 1 if ema else 0, "augment__mirror": 0.5}
     if ema:
         options |= SCRATCH | {"model__size": "tiny-resnet", "run__precision": "auto"}
-    straight = train(small_recipe("straight", **options)).model
+    straight = last(small_recipe("straight", **options))
     killed = small_recipe("killed", **options)
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     with subprocess.Popen(
@@ -121,11 +126,20 @@ def test_a_killed_run_goes_on_to_the_very_same_weights(small_recipe, tmp_path, e
     folder = tmp_path / "killed"
     assert not (folder / "last").exists()
     assert sorted(path.name for path in (folder / "states").glob("*.pt"))[-1] == "step-00000008.pt"
-    resumed = train(killed, resume="latest").model
+    resumed = last(killed, resume="latest")
     assert apart(weights(straight), weights(resumed)) == 0
     assert (straight / "model.safetensors").exists() == (resumed / "model.safetensors").exists()
     told = [[(r["step"], r["loss"]) for r in records(model.parent, "train")] for model in (straight, resumed)]
     assert told[0] == told[1]
+
+
+def test_the_model_that_was_started_from_is_kept_until_it_is_beaten(small_recipe, tiny_folder):
+    spoiled = train(small_recipe(optimizer__lr=0.5, optimizer__warmup=0, run__best="validation loss"))
+    first, *_, end = records(spoiled.model.parent, "evaluate")
+    assert first["step"] == 0
+    assert first["validation loss"] < end["validation loss"]
+    assert apart(weights(spoiled.model), weights(tiny_folder)) == 0
+    assert spoiled.numbers["validation loss"] == first["validation loss"]
 
 
 def test_another_run_is_never_written_over(small_recipe, pairs_csv, tmp_path):
@@ -284,7 +298,7 @@ def test_the_vectors_of_a_text_encoder_teach_the_texts(small_recipe, pairs_csv, 
 
 @pytest.mark.parametrize(("parallel", "loss"), [("ddp", "softmax"), ("ddp", "sigmoid"), ("fsdp", "softmax")])
 def test_two_processes_train_as_one(small_recipe, tmp_path, parallel, loss):
-    alone = train(small_recipe("alone", loss__kind=loss)).model
+    alone = last(small_recipe("alone", loss__kind=loss))
     together = small_recipe("together", loss__kind=loss, run__batch_size=8, run__parallel=parallel)
     write_recipe(together, tmp_path / "recipe.toml")
     run = subprocess.run(
@@ -294,6 +308,6 @@ def test_two_processes_train_as_one(small_recipe, tmp_path, parallel, loss):
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-3000:]
     assert run.stderr.count("The model is in") == 1  # one process speaks
-    assert apart(weights(alone), weights(tmp_path / "together" / "model")) < 2e-4
+    assert apart(weights(alone), weights(tmp_path / "together" / "last")) < 2e-4
     told = [[r["loss"] for r in records(folder, "train")] for folder in (alone.parent, tmp_path / "together")]
     np.testing.assert_allclose(told[0], told[1], atol=2e-3)

@@ -158,19 +158,39 @@ class PairBatches(Dataset[Batch]):
 def load_batches(
     dataset: PairBatches, places: Iterator[Place], *, workers: int, pin_memory: bool = False
 ) -> Iterator[Batch]:
-    """The batches of `places`, in order, made ahead by `workers` processes (0: here and now)."""
+    """The batches of `places`, in order, made ahead by `workers` processes (0: here and now).
+
+    Raises:
+        PairError: so many pairs in a row cannot be used that something else must be wrong.
+    """
     options: dict[str, Any] = {"prefetch_factor": 2, "multiprocessing_context": "forkserver"} if workers else {}
     loader = DataLoader(
-        dataset,
+        _Caught(dataset),
         batch_size=None,  # a place is a whole batch
         sampler=_Places(places),
         num_workers=workers,
         pin_memory=pin_memory,
-        collate_fn=_as_it_is,  # type: ignore[arg-type]
+        collate_fn=_as_it_is,
         generator=torch.Generator(),  # its own, so that starting it does not move the random numbers of training
         **options,
     )
-    return iter(loader)
+    for batch in loader:
+        if isinstance(batch, PairError):
+            raise batch
+        yield batch
+
+
+class _Caught(Dataset[Any]):
+    """Gives an error back instead of raising it: PyTorch cannot bring one with several arguments out of a worker."""
+
+    def __init__(self, dataset: PairBatches) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, place: Place) -> Batch | PairError:
+        try:
+            return self._dataset[place]
+        except PairError as error:
+            return error
 
 
 class _Places:
@@ -183,7 +203,7 @@ class _Places:
         return self._places
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: Any) -> Any:
     return batch
 
 

@@ -175,6 +175,8 @@ class _Run:
         unread: list[tuple[Tensor, list[str]]] = []  # losses that are still on the device, and the pairs of their steps
         clock = time.monotonic()
         logged_at, logged_samples = state.seconds, state.samples
+        if state.step == 0 and self.recipe.model.start:  # what there is to beat, and kept if nothing does
+            self._evaluate(log)
         with progress.task("training", self.steps) as advance:
             advance(state.step)
             while state.step < self.steps:
@@ -299,10 +301,10 @@ class _Run:
             Diverged: one is not a number; names the step, its pairs (in a file), and the state to go on from.
         """
         losses = self.world.all_mean([float(loss) for loss, _ in unread])
-        for back, (loss, (_, names)) in enumerate(zip(reversed(losses), reversed(unread), strict=True)):
+        first = self.state.step - len(losses) + 1
+        for step, (loss, (_, names)) in enumerate(zip(losses, unread, strict=True), start=first):
             if math.isfinite(loss):
                 continue
-            step = self.state.step - back
             where = self.folder.diverged(step, names) if self.world.is_main else self.folder.path
             saved = self.folder.saved("latest")
             raise Diverged(
