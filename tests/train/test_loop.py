@@ -133,12 +133,14 @@ def test_a_killed_run_goes_on_to_the_very_same_weights(small_recipe, tmp_path, e
     assert told[0] == told[1]
 
 
-def test_the_model_that_was_started_from_is_kept_until_it_is_beaten(small_recipe, tiny_folder):
-    spoiled = train(small_recipe(optimizer__lr=0.5, optimizer__warmup=0, run__best="validation loss"))
+def test_the_model_that_was_started_from_is_kept_until_it_is_beaten(small_recipe):
+    good = last(small_recipe("good", run__steps=30, optimizer__lr=3e-3))
+    spoils = {"model__start": str(good), "optimizer__lr": 0.5, "optimizer__warmup": 0, "run__best": "validation loss"}
+    spoiled = train(small_recipe("spoiled", **spoils))
     first, *_, end = records(spoiled.model.parent, "evaluate")
     assert first["step"] == 0
     assert first["validation loss"] < end["validation loss"]
-    assert apart(weights(spoiled.model), weights(tiny_folder)) == 0
+    assert apart(weights(spoiled.model), weights(good)) == 0
     assert spoiled.numbers["validation loss"] == first["validation loss"]
 
 
