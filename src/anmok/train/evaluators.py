@@ -55,15 +55,18 @@ def measure(
         yield from ((_name(result), result.value) for result in evaluate(encoder, path))
 
 
-def preferred(numbers: dict[str, float], best: str) -> tuple[float, str] | None:
-    """The number by which models are compared, larger is better, and its name: the one named, or the first there is.
+def preferred(numbers: dict[str, float], best: str) -> tuple[list[float], str] | None:
+    """By what models are compared: the number that is named, or the first of `PREFERRED` that was measured.
 
-    A name that ends in "loss" counts the other way round.
+    Returns:
+        The number, the larger the better (a loss counts the other way round), then the validation loss, by which
+        equal numbers are told apart; and the name of the number. None where it was not measured.
     """
+    tie = -numbers.get(f"{NAME} loss", 0.0)
     for wanted in (best,) if best else PREFERRED:
         for name, value in numbers.items():
             if name == wanted or (not best and name.startswith(wanted)):
-                return (-value if name.endswith("loss") else value), name
+                return [-value if name.endswith("loss") else value, tie], name
     return None
 
 

@@ -25,7 +25,7 @@ class TrainingState:
     """Where a run is. With the arrays beside it in the file, all that going on needs.
 
     `step`, `samples`: done so far; `epoch`, `place`: of the next pair; `seconds`: of training, over all sittings.
-    `best`: the best held-out number so far, and the step it was measured at.
+    `best`: the best held-out number so far with its tie-breaker (see `preferred`), and the step it was measured at.
     """
 
     step: int = 0
@@ -33,7 +33,7 @@ class TrainingState:
     epoch: int = 0
     place: int = 0
     seconds: float = 0.0
-    best: float | None = None
+    best: list[float] | None = None
     best_step: int = 0
 
 
