@@ -33,20 +33,21 @@ if TYPE_CHECKING:
     from anmok.pairs import Pair
 
 BASE = {"model.size": "tiny-resnet18", "model.image_size": 48, "data.captions": "first", "run.steps": 240}
+SIDE = 54  # pixels; cleaning must not drop all of them as small
 MISMATCHED, MEANINGLESS, SPOILED, TWICE = 0.2, 0.1, 0.1, 0.25  # shares of the pictures
 STEPS = ("dirty", "cleaned", "cleaned, worst fifth dropped", "as they were")
 
 
 def main() -> None:
     arguments = parse(__doc__, "cleaning")
-    good, held = prepare(arguments.data, arguments.work, side=54)
+    good, held = prepare(arguments.data, arguments.work, side=SIDE)
     dirty = rewritten(good, arguments.work / "dirty", made_dirty)
     first = [variant("dirty", dirty)]
     if not run_all(first, arguments, BASE, held):
         return
-    cleaned = cleaned_copy(arguments, dirty, "cleaned", CleanSettings())
+    cleaned = cleaned_copy(arguments, dirty, "cleaned", CleanSettings(min_side=SIDE))
     judge = load(arguments.work / "runs" / f"{first[0].name}-seed-0" / "last")
-    settings = CleanSettings(drop_lowest=MISMATCHED)
+    settings = CleanSettings(min_side=SIDE, drop_lowest=MISMATCHED)
     scored = cleaned_copy(arguments, dirty, "cleaned-scored", settings, judge)
     variants = [variant(name, data) for name, data in zip(STEPS, (dirty, cleaned, scored, good), strict=True)]
     if points := run_all(variants, arguments, BASE, held):
@@ -88,7 +89,7 @@ def recompressed(picture: bytes) -> bytes:
 def cleaned_copy(arguments: argparse.Namespace, source: Path, name: str, settings: CleanSettings, judge=None) -> Path:
     target = arguments.work / name
     if not target.exists():
-        print(clean(open_pairs(source), target, settings=settings, encoder=judge).counts)
+        print(clean(open_pairs(source), target, settings=settings, encoder=judge).dropped)
     return target
 
 
