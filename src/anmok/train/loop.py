@@ -160,9 +160,10 @@ class _Run:
         """Go on from the present state to the last step."""
         if not self.world.is_main:
             return self._train(None)
-        self.folder.describe(self.recipe, self._facts())
+        facts = self._facts()
+        self.folder.describe(self.recipe, facts)
         with Log(self.folder.path, self.listener) as log:
-            self._tell(log, "start", **self._facts())
+            self._tell(log, "start", **facts)
             result = self._train(log)
             self._tell(log, "end", **result.numbers)
         return result
@@ -329,8 +330,10 @@ class _Run:
 
     def _evaluate(self, log: Log | None) -> None:
         """Measure the held-out pairs; keep the model if it is the best so far. Other processes wait."""
+        if not (self.data.validation or self.recipe.data.evaluate):
+            return
         checkpoint = self._present()
-        if self.world.is_main and (self.data.validation or self.recipe.data.evaluate):
+        if self.world.is_main:
             numbers = dict(measure(checkpoint, self.data.validation, self.recipe.data.evaluate, batch_size=self.batch))
             self._tell(log, "evaluate", **numbers)
             found = preferred(numbers, self.recipe.run.best)
