@@ -14,13 +14,13 @@ import math
 from common import Point, Variant, difference, parse, prepare, run_all, write_page
 
 SIZES = (64, 256, 1024, 4096)
-SEEN = 98_304  # pairs: 24 steps of the largest batch, 1,536 of the smallest
-BASE = {"model.size": "tiny-resnet18", "model.image_size": 48, "data.captions": "first"}
+SEEN = 81_920  # pairs: 20 steps of the largest batch, 1,280 of the smallest
+BASE = {"model.size": "tiny-resnet18", "model.image_size": 40, "data.captions": "first"}
 
 
 def main() -> None:
     arguments = parse(__doc__, "batch_size")
-    train, held = prepare(arguments.data, arguments.work, side=54)
+    train, held = prepare(arguments.data, arguments.work, side=45)
     variants = [
         Variant(
             loss,

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from anmok.pairs import Pair
 
-BASE = {"model.size": "tiny-resnet18", "model.image_size": 48, "data.captions": "first", "run.steps": 240}
-SIDE = 54  # pixels; cleaning must not drop all of them as small
+BASE = {"model.size": "tiny-resnet18", "model.image_size": 40, "data.captions": "first", "run.steps": 240}
+SIDE = 45  # pixels; cleaning must not drop all of them as small
 MISMATCHED, MEANINGLESS, SPOILED, TWICE = 0.2, 0.1, 0.1, 0.25  # shares of the pictures
 STEPS = ("dirty", "cleaned", "cleaned, worst fifth dropped", "as they were")
 

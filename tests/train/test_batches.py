@@ -88,6 +88,14 @@ def test_what_is_random_depends_on_seed_epoch_and_place_alone():
     assert {data[place(3, epoch=epoch)].texts[0] for epoch in range(20)} == {"thing 3", "number 3"}
 
 
+def test_only_the_named_sources_are_varied():
+    shard = Listed("s", 10)  # of the source "test"
+    plain = batches(shard)[place(3, 4)].pixels[0]
+    for only, same in ((("other",), True), (("other", "test"), False), ((), False)):
+        config = AugmentConfig(scale=(0.3, 0.5), only=only)
+        assert torch.equal(batches(shard, augmentation=config)[place(3, 4)].pixels[0], plain) == same
+
+
 def test_positives_are_those_of_equal_text_or_label_or_none():
     for positives, equal in (("text", [(0, 1)]), ("label", [(0, 2)]), ("own", [])):
         groups = batches(Listed("s", 10), captions="first", positives=positives)[place(1, 6, 4, 8)].groups.tolist()

@@ -112,7 +112,6 @@ def share(case, own):
 def sent(world):
     return {
         "main": world.is_main,
-        "object": world.broadcast_object({"of": world.rank, "text": "안목"}),
         "means": world.all_mean([world.rank, 0.1]),
         "nothing": world.all_mean([]),
     }
@@ -238,7 +237,6 @@ def test_cache_leaves_buffers_of_the_main_process(ranks):
 def test_what_processes_tell_each_other(ranks):
     assert [rank["world"]["main"] for rank in ranks] == [True] + [False] * (len(ranks) - 1)
     for told in (rank["world"] for rank in ranks):
-        assert told["object"] == {"of": 0, "text": "안목"}
         assert told["means"] == pytest.approx([(len(ranks) - 1) / 2, 0.1], abs=1e-15)
         assert told["nothing"] == []
 
@@ -277,8 +275,6 @@ def test_alone_nothing_is_started_or_sent(environment, launched):
     assert world == World(0, 1, 0, torch.device("cpu"))
     assert not torch.distributed.is_initialized()
     assert world.is_main
-    value = object()
-    assert world.broadcast_object(value) is value
     assert world.all_mean([1, 2.5]) == [1.0, 2.5]
     world.barrier()
     stop()

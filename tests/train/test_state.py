@@ -19,7 +19,7 @@ from anmok.train.state import (
 
 
 def test_a_state_comes_back_as_it_was(tmp_path):
-    state = TrainingState(step=7, samples=70, epoch=1, place=3, seconds=1.5, best=[0.4, -1.0], best_step=5)
+    state = TrainingState(step=7, samples=70, seconds=1.5, best=[0.4, -1.0])
     path = save_state(tmp_path, state, {"model": {"w": torch.arange(3.0)}}, keep=2)
     again, arrays = load_state(path)
     assert again == state

@@ -133,14 +133,15 @@ class PairBatches(Dataset[Batch]):
             except PictureError as error:
                 skipped.append((pair.name, "bad picture", error.reason))
             else:
-                return pair, self._pixels(picture, random), self._text(pair, random)
+                return pair, self._pixels(pair, picture, random), self._text(pair, random)
             index = int(self.allowed[random.integers(len(self.allowed))])
         name, _, reason = skipped[-1]
         raise PairError(name, "too many", f"{TRIES} pairs in a row cannot be used; the last: {reason}")
 
-    def _pixels(self, picture: Image.Image, random: np.random.Generator) -> list[NDArray[np.uint8]]:
-        if self.augmentation is not None:
-            picture = augment(picture, self.augmentation, random)
+    def _pixels(self, pair: Pair, picture: Image.Image, random: np.random.Generator) -> list[NDArray[np.uint8]]:
+        config = self.augmentation
+        if config is not None and (not config.only or pair.source in config.only):
+            picture = augment(picture, config, random)
         return [transform(picture) for transform in self.transforms]
 
     def _text(self, pair: Pair, random: np.random.Generator) -> str:

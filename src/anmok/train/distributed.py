@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["World", "gathered_softmax_loss", "ring_sigmoid_loss", "start", "stop"]
-
-T = TypeVar("T")
 
 NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")  # what torchrun tells each process …
 VARIABLES = (*NUMBERS, "MASTER_ADDR")  # … in these variables
@@ -49,13 +47,6 @@ class World:
     def is_main(self) -> bool:
         """Whether this is the process that writes files and tells about progress."""
         return self.rank == 0
-
-    def broadcast_object(self, value: T) -> T:
-        """The main process' `value` (anything that can be pickled), in every process."""
-        box = [value]
-        if self.size > 1:
-            dist.broadcast_object_list(box, src=0, device=self.device)
-        return box[0]
 
     def all_mean(self, numbers: Sequence[float]) -> list[float]:
         """The mean over processes of each number; every process must bring as many."""

@@ -176,8 +176,8 @@ class _Run:
         unread: list[tuple[Tensor, list[str]]] = []  # losses that are still on the device, and the pairs of their steps
         clock = time.monotonic()
         logged_at, logged_samples = state.seconds, state.samples
-        if state.step == 0 and self.recipe.model.start:  # what there is to beat, and kept if nothing does
-            self._evaluate(log)
+        if state.step == 0 and (self.recipe.model.start or run.best):
+            self._evaluate(log)  # what there is to beat, and kept if nothing does; a wrong run.best is refused here
         with progress.task("training", self.steps) as advance:
             advance(state.step)
             while state.step < self.steps:
@@ -189,8 +189,6 @@ class _Run:
                 # --- where we are
                 state.step += 1
                 state.samples += self.batch
-                state.epoch, place = divmod(state.step, self.epoch_steps)
-                state.place = place * self.batch
                 self.folder.skipped(state.step, [one for chunk in chunks for one in chunk.skipped])
                 last = state.step == self.steps
                 intervals = (run.log_every, run.evaluate_every or self.epoch_steps, run.save_every)
@@ -284,14 +282,15 @@ class _Run:
 
     def _places(self) -> Iterator[Place]:
         """This process's part of every step from the present place on: `accum_freq` batches of `batch_size`."""
-        run, epoch, first = self.recipe.run, self.state.epoch, self.state.place
+        run = self.recipe.run
+        epoch, done = divmod(self.state.step, self.epoch_steps)
         while True:
-            for step in self.data.order.batches(epoch, self.batch, first=first):
+            for step in self.data.order.batches(epoch, self.batch, first=done * self.batch):
                 for chunk in range(run.accum_freq):
                     offset = (self.world.rank * run.accum_freq + chunk) * run.batch_size
                     part = step.indices[offset : offset + run.batch_size]
                     yield replace(step, first=step.first + offset, indices=part)
-            epoch, first = epoch + 1, 0
+            epoch, done = epoch + 1, 0
 
     # --- numbers
 
@@ -340,7 +339,7 @@ class _Run:
             if found is None and self.recipe.run.best:
                 raise RecipeError(f"run.best is {self.recipe.run.best!r}; measured were: {', '.join(numbers)}")
             if found is not None and (self.state.best is None or found[0] > self.state.best):
-                self.state.best, self.state.best_step = found[0], self.state.step
+                self.state.best = found[0]
                 self.folder.keep_best(checkpoint, self.state.step, found[1], numbers)
         self.world.barrier()
 

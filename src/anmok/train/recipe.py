@@ -83,6 +83,7 @@ class AugmentConfig:
     color: float = 0.0  # strength of changes of brightness, contrast and saturation, 0 to 1
     gray: float = 0.0  # probability of no color
     erase: float = 0.0  # probability that a gray patch hides a part (Zhong et al. 2017, arXiv 1708.04896)
+    only: tuple[str, ...] = ()  # sources (`source` of a pair) whose pictures are varied; none named: all
 
 
 @dataclass(frozen=True)

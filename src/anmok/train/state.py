@@ -24,17 +24,14 @@ class StateError(AnmokError):
 class TrainingState:
     """Where a run is. With the arrays beside it in the file, all that going on needs.
 
-    `step`, `samples`: done so far; `epoch`, `place`: of the next pair; `seconds`: of training, over all sittings.
-    `best`: the best held-out number so far with its tie-breaker (see `preferred`), and the step it was measured at.
+    `step`, `samples`: done so far; `seconds`: of training, over all sittings.
+    `best`: the best held-out number so far with its tie-breaker (see `preferred`).
     """
 
     step: int = 0
     samples: int = 0
-    epoch: int = 0
-    place: int = 0
     seconds: float = 0.0
     best: list[float] | None = None
-    best_step: int = 0
 
 
 def save_state(folder: Path, state: TrainingState, arrays: dict[str, Any], *, keep: int) -> Path:
