@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,8 +8,13 @@ from torch.nn import functional as F
 from anmok.models.modules import from_weights
 from anmok.pictures import normalize
 from anmok.train.batches import Batch
-from anmok.train.losses import relation_distillation_loss, sigmoid_loss, softmax_loss
-from anmok.train.objective import Objective, TextTeacher, Towers, open_teacher
+from anmok.train.losses import (
+    cosine_distillation_loss,
+    relation_distillation_loss,
+    sigmoid_loss,
+    softmax_loss,
+)
+from anmok.train.objective import Objective, Towers, VectorTeacher, open_teacher
 from anmok.train.recipe import LossConfig, RecipeError
 
 CPU = torch.device("cpu")
@@ -58,7 +65,7 @@ def test_a_text_teacher_knows_its_texts_and_no_others(tmp_path):
     vectors = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float16)
     np.savez(tmp_path / "t.npz", names=np.array(["a cat", "고양이", "a dog"]), vectors=vectors)
     teacher = open_teacher(LossConfig(teacher_texts=str(tmp_path / "t.npz")), 8, CPU, torch.float32)
-    assert isinstance(teacher, TextTeacher)
+    assert isinstance(teacher, VectorTeacher)
     pictures, texts = teacher.vectors(batch(["고양이", "a bird", "a cat", "a dog"]))
     assert pictures is None
     assert (texts[1] == 0).all()
@@ -78,11 +85,30 @@ def test_a_text_teacher_knows_its_texts_and_no_others(tmp_path):
     )
 
 
+def test_vectors_of_pictures_teach_pictures_by_the_names_of_pairs(tmp_path):
+    vectors = np.random.default_rng(1).normal(size=(4, 8))
+    np.savez(tmp_path / "p.npz", names=np.array(["s:0", "s:1", "s:3", "s:2"]), vectors=vectors)
+    config = LossConfig(teacher_pictures=str(tmp_path / "p.npz"), teacher_kind="cosine", teacher_weight=0.5)
+    teacher = open_teacher(config, 8, CPU, torch.float32)
+    pictures, texts = teacher.vectors(replace(batch(["x", "y", "z"]), names=["s:2", "s:9", "s:0"]))
+    assert texts is None
+    assert (pictures[1] == 0).all()
+    torch.testing.assert_close(pictures[2], F.normalize(torch.from_numpy(vectors[0]).float(), dim=0))
+
+    own, words, groups = unit(3, 8), unit(3, 8, 1), torch.arange(3)
+    found = Objective(config, "softmax", processes=1, teacher=teacher)(
+        (own, words), SCALE, None, groups, (pictures, texts)
+    )
+    known = cosine_distillation_loss(own[[0, 2]], pictures[[0, 2]])
+    torch.testing.assert_close(found, softmax_loss(own, words, SCALE, groups=groups) + 0.5 * known)
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"teacher_texts": "t.npz", "teacher_kind": "logits"}, "knows no pictures"),
-        ({"teacher_texts": "t.npz", "teacher_kind": "cosine"}, "of the model's dimension"),
+        ({"teacher_texts": "t.npz", "teacher_kind": "logits"}, "have no logits"),
+        ({"teacher_pictures": "t.npz", "teacher_kind": "cosine"}, "loss.teacher_pictures have 5"),
+        ({"teacher_texts": "t.npz", "teacher_kind": "cosine"}, "of the model's dimension, 8"),
         ({"teacher_texts": "words.npz"}, "expected .npz with `names`"),
         ({"teacher": "anmok-mini", "teacher_kind": "cosine"}, "the teacher has 256, the model 8"),
     ],

@@ -257,7 +257,7 @@ class _Run:
         if self.teacher is None:
             return None, None
         pictures, texts = zip(*(self.teacher.vectors(chunk) for chunk in chunks), strict=True)
-        return (None if pictures[0] is None else torch.cat(pictures)), torch.cat(texts)
+        return _joined(pictures), _joined(texts)
 
     # --- batches
 
@@ -402,3 +402,9 @@ class _Run:
     def _tell(self, log: Log | None, kind: str, **values: Any) -> None:
         if log is not None:
             log.write(kind, self.state.step, **values)
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """Of all chunks; a teacher that knows none of them gives None for each."""
+    known = [part for part in parts if part is not None]
+    return torch.cat(known) if known else None

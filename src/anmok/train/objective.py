@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from anmok.train.batches import Batch
     from anmok.train.recipe import LossConfig
 
-__all__ = ["CheckpointTeacher", "Objective", "Teacher", "TextTeacher", "Towers", "open_teacher"]
+__all__ = ["CheckpointTeacher", "Objective", "Teacher", "Towers", "VectorTeacher", "open_teacher"]
 
 Vectors = tuple[Tensor | None, Tensor | None]  # a teacher's unit vectors of pictures and of texts, [n, d'] each
 
@@ -111,7 +111,7 @@ class Objective:
 
 
 def _follow(kind: str, own: Tensor, known: Tensor) -> Tensor:
-    seen = known.abs().sum(dim=1) > 0  # rows of zeros: the teacher does not know that text
+    seen = known.abs().sum(dim=1) > 0  # rows of zeros: the teacher does not know it
     if seen.sum() < 2:
         return own.sum() * 0.0
     if kind == "cosine":
@@ -150,27 +150,39 @@ class CheckpointTeacher(Teacher):
         return pictures, texts
 
 
-class TextTeacher(Teacher):
-    """The vectors of many texts by some text encoder, which needs not be a CLIP: only texts are learned from it."""
+class VectorTeacher(Teacher):
+    """Vectors on disk, of texts, of pictures or of both, by any encoders: neither needs to be a CLIP."""
 
-    def __init__(self, file: Path, kind: str, device: torch.device) -> None:
+    def __init__(self, pictures: Known | None, texts: Known | None, kind: str) -> None:
+        self.kind, self.scale = kind, torch.tensor(1.0)
+        self.pictures, self.texts = pictures, texts
+
+    def vectors(self, batch: Batch) -> Vectors:
+        """See `Teacher`; what it does not know gets zeros."""
+        pictures = None if self.pictures is None else self.pictures(batch.names)
+        return pictures, None if self.texts is None else self.texts(batch.texts)
+
+
+class Known:
+    """Unit vectors by name, from an .npz with `names` and `vectors`; `option` is what asked for it."""
+
+    def __init__(self, file: str, option: str, device: torch.device) -> None:
         try:
-            with np.load(file, allow_pickle=False) as saved:
+            with np.load(Path(file), allow_pickle=False) as saved:
                 names, vectors = saved["names"], saved["vectors"].astype(np.float32)
         except (OSError, KeyError, ValueError) as error:
             raise RecipeError(
-                f"loss.teacher_texts {file} cannot be read ({error}): expected .npz with `names` (texts) and `vectors`"
+                f"loss.{option} {file} cannot be read ({error}): expected .npz with `names` and `vectors`"
             ) from error
         vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        self.kind = kind
-        self.scale = torch.tensor(1.0)
+        self.dimension = vectors.shape[1]
         self._row_of = {str(name): row for row, name in enumerate(names)}
         self._table = torch.from_numpy(np.concatenate([vectors, np.zeros_like(vectors[:1])])).to(device)
 
-    def vectors(self, batch: Batch) -> Vectors:
-        """See `Teacher`; texts that it does not know get zeros."""
-        rows = [self._row_of.get(text, len(self._row_of)) for text in batch.texts]
-        return None, self._table[torch.tensor(rows, device=self._table.device)]
+    def __call__(self, names: Sequence[str]) -> Tensor:
+        """[n, d]; zeros for an unknown name."""
+        rows = [self._row_of.get(name, len(self._row_of)) for name in names]
+        return self._table[torch.tensor(rows, device=self._table.device)]
 
 
 def open_teacher(config: LossConfig, dimension: int, device: torch.device, precision: torch.dtype) -> Teacher | None:
@@ -191,11 +203,21 @@ def open_teacher(config: LossConfig, dimension: int, device: torch.device, preci
                 f"model {dimension}. Use relation or logits, or model.dimension = {checkpoint.spec.dimension}"
             )
         return CheckpointTeacher(checkpoint, kind, device, precision)
-    if config.teacher_texts:
-        if kind == "logits":
-            raise RecipeError("loss.teacher_texts knows no pictures: loss.teacher_kind must be relation or cosine")
-        teacher = TextTeacher(Path(config.teacher_texts), "relation" if kind == "auto" else kind, device)
-        if teacher.kind == "cosine" and teacher._table.shape[1] != dimension:
-            raise RecipeError("loss.teacher_kind cosine needs vectors of the model's dimension: use relation")
-        return teacher
-    return None
+    options = ("teacher_pictures", "teacher_texts")
+    files = [(option, file) for option in options if (file := getattr(config, option))]
+    if not files:
+        return None
+    if kind == "logits":
+        raise RecipeError(
+            "vectors on disk have no logits: with loss.teacher_texts or loss.teacher_pictures, "
+            "loss.teacher_kind must be relation or cosine"
+        )
+    known = {option: Known(file, option, device) for option, file in files}
+    for option, vectors in known.items():
+        if kind == "cosine" and vectors.dimension != dimension:
+            raise RecipeError(
+                f"loss.teacher_kind cosine needs vectors of the model's dimension, {dimension}: those of loss.{option} "
+                f"have {vectors.dimension}. Use relation, or model.dimension = {vectors.dimension}"
+            )
+    kind = "relation" if kind == "auto" else kind
+    return VectorTeacher(known.get("teacher_pictures"), known.get("teacher_texts"), kind)

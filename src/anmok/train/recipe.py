@@ -95,6 +95,7 @@ class LossConfig:
     tile: int = 0  # rows of the logits held at once; 0: all of them
     teacher: str = ""  # a checkpoint to distill from
     teacher_texts: str = ""  # or the vectors of texts by any text encoder: an .npz of `anmok embed` (names, vectors)
+    teacher_pictures: str = ""  # and/or those of pictures by any encoder: the same, by the names of the pairs
     teacher_kind: str = "auto"  # "logits", "cosine" (equal dimension), "relation" (any dimension)
     teacher_weight: float = 1.0  # of its part of the loss
 
@@ -315,6 +316,9 @@ def _problems(recipe: Recipe) -> list[str]:
         (recipe.optimizer.layer_decay <= 0, "optimizer.layer_decay must be above 0"),
         (run.steps == 0 and run.epochs == 0, "give run.epochs or run.steps"),
         (model.lock_image and model.lock_text and not unlocked, "with both towers locked nothing is left to train"),
-        (bool(loss.teacher and loss.teacher_texts), "give loss.teacher or loss.teacher_texts, not both"),
+        (
+            bool(loss.teacher and (loss.teacher_texts or loss.teacher_pictures)),
+            "give loss.teacher, or loss.teacher_texts and loss.teacher_pictures, not both",
+        ),
     ]
     return problems + [text for broken, text in rules if broken]
