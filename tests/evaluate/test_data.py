@@ -5,8 +5,10 @@ import json
 import tarfile
 
 import pytest
+from PIL import Image
 
 from anmok.evaluate import DataError, read_data
+from anmok.pairs import open_pairs, write_shards
 
 
 def facts(**extra):
@@ -26,6 +28,18 @@ def test_shards_are_read_in_order(tmp_path, write_shard):
     )
     assert third.labels == ("x", "wide")
     assert [example.picture for example in read_data(tmp_path / "b-000.tar")] == [b"3"]
+
+
+def test_shards_of_write_shards_say_the_same(tmp_path, write_shard):
+    """Also a class and its kind of one name: both levels stay."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(buffer, "PNG")
+    write_shard(tmp_path / "s-000.tar", [(buffer.getvalue(), facts(labels=["Avocado", "Avocado"]))])
+    write_shards(open_pairs(tmp_path / "s-000.tar"), tmp_path / "again")
+    (first,), (again,) = read_data(tmp_path / "s-000.tar"), read_data(tmp_path / "again")
+    assert again.labels == first.labels == ("Avocado", "Avocado")
+    assert again.captions == first.captions == (("en", ("an a",)), ("ko", ("에이",)))
+    assert again.source == first.source
 
 
 def test_folder_of_classes(tmp_path):

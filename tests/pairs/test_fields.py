@@ -49,6 +49,10 @@ def test_blank_texts_are_none():
     assert read_fields({"caption": "  ", "captions": ["", "\n"], "text": []}, beside="\ufeff ").texts == ()
 
 
+def test_levels_of_one_name_stay_apart():
+    assert read_fields({"labels": ["Avocado", "Avocado"], "label": "Avocado"}).labels == ("Avocado", "Avocado")
+
+
 def test_labels_fill_templates_where_there_are_no_texts():
     templates = ("{}", "a photo of a {}.", "{} 사진")
     assert read_fields({"label": "red_bag"}, templates=templates).texts == ("red bag", "a photo of a red bag.")

@@ -73,7 +73,8 @@ def read_shards(paths: Iterable[Path]) -> Iterator[Example]:
 
     Stricter than `open_pairs`, which skips and lists: a number over part of the data would not be the data's.
 
-    The JSON has `source`, `labels`, `captions_en`, `captions_ko`; all but one of labels and captions may be missing.
+    The JSON has `source`, `labels`, `captions_en`, `captions_ko` (or `captions`, an object of both languages); all but
+    one of labels and captions may be missing.
 
     Raises:
         DataError: a shard is damaged, or a picture has no JSON; names shard and member.
@@ -173,13 +174,15 @@ def _facts(data: bytes, name: str) -> dict[str, Any]:
 
 
 def _example(name: str, picture: bytes, facts: dict[str, Any], *, default_source: str) -> Example:
-    def strings(field: str) -> tuple[str, ...]:
-        value = facts.get(field) or []
+    def strings(field: str, found: dict[str, Any] = facts) -> tuple[str, ...]:
+        value = found.get(field) or []
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise DataError(f"{name}: {field!r} must be a list of strings, found {value!r}")
         return tuple(value)
 
-    captions = [(language, strings(f"captions_{language}")) for language in LANGUAGES]
+    given = facts.get("captions")
+    by_language = given if isinstance(given, dict) else {}  # as `write_shards` writes them
+    captions = [(one, strings(f"captions_{one}") or strings(one, by_language)) for one in LANGUAGES]
     labels = strings("labels")
     if not labels and not any(texts for _, texts in captions):
         raise DataError(f"{name}: there are neither labels nor captions")

@@ -51,13 +51,14 @@ def read_fields(
         texts.extend(_take(rest, field))
     if not whole:
         texts.extend(text for language in captions.values() for text in language)
-    labels = (*_take(rest, "labels"), *_take(rest, "label"))
+    labels = _take(rest, "labels")  # narrow to wide: a class and its kind may have one name ("Avocado", "Avocado")
+    labels += tuple(label for label in _take(rest, "label") if label not in labels)
     source = rest.pop("source") if isinstance(rest.get("source"), str) else None
     more = rest.pop("facts") if isinstance(rest.get("facts"), dict) else {}
     return Fields(
         tuple(dict.fromkeys(texts)) or from_labels(labels[:1], templates),
         captions,
-        tuple(dict.fromkeys(labels)),
+        labels,
         source,
         {**{name: value for name, value in rest.items() if value is not None}, **more},
     )
