@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from anmok.models.modules import DualEncoder
 from anmok.pairs import Pair, open_pairs, write_shards
+from anmok.train.recipe import AugmentConfig
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "anmok_mini"
 
@@ -231,3 +232,58 @@ def test_a_text_tower_learns_given_vectors(tmp_path):
     before = [parameter.clone() for parameter in model.image.parameters()]
     assert teach(model, tokenizer, texts, vectors, steps=40, batch=16) > 0.5
     assert all(map(torch.equal, before, model.image.parameters()))
+
+
+# --- views ---
+
+
+class Seeing:
+    """A picture teacher whose features are the mean color and its neighbours."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __call__(self, seen):
+        colors = np.asarray(seen, np.float32).mean(axis=(0, 1)) / 255
+        return np.concatenate([colors, np.zeros(1277)]).astype(np.float16)
+
+
+@pytest.fixture
+def views_of_colors(tmp_path, monkeypatch):
+    import views
+
+    monkeypatch.setattr(views, "Teacher", Seeing)
+    monkeypatch.setattr(views, "VIEWS", {"clothing": 3})
+    monkeypatch.setattr(views, "VARIATION", AugmentConfig(scale=(0.5, 1.0), mirror=0.5))
+    shirts = []
+    for number in range(40):
+        buffer = io.BytesIO()
+        Image.new("RGB", (120, 90), ("red", "blue")[number % 2]).save(buffer, "PNG")
+        text = ("a red shirt", "a blue shirt")[number % 2]
+        shirts.append(Pair(f"m{number}", buffer.getvalue(), (text,), (text,), "clothing"))
+    write_shards(shirts, tmp_path / "pairs" / "clothing", prefix="clothing")
+    views._make_views("clothing", tmp_path / "pairs", tmp_path / "views", tmp_path / "teacher", 0)
+    return tmp_path / "views"
+
+
+def test_every_picture_has_its_views_with_features_in_order(views_of_colors):
+    known = list(open_pairs(views_of_colors / "clothing"))
+    features = np.load(views_of_colors / "clothing.npz")["features"]
+    assert len(known) == len(features) == 120
+    assert [one.facts["of"] for one in known[:7]] == [0, 0, 0, 1, 1, 1, 2]
+    for one, seen in zip(known, features, strict=True):
+        view = Image.open(io.BytesIO(one.picture))
+        assert view.size == (96, 96)
+        assert (seen[0] > seen[2]) == (one.texts[0] == "a red shirt")
+
+
+def test_a_picture_is_placed_near_its_text_by_a_map_that_never_saw_it(views_of_colors):
+    from views import place_in_texts
+
+    known = {"a red shirt": np.eye(4, dtype=np.float32)[0], "a blue shirt": np.eye(4, dtype=np.float32)[1]}
+    names, placed = place_in_texts(views_of_colors, known, {"clothing": 1.0})
+    pairs = list(open_pairs(views_of_colors / "clothing"))
+    assert names == [one.name for one in pairs]
+    texts = np.array([known[one.texts[0]] for one in pairs])
+    assert (np.argmax(placed, axis=1) == np.argmax(texts, axis=1)).all()
+    np.testing.assert_allclose(np.linalg.norm(placed, axis=1), 1, rtol=1e-5)
