@@ -106,18 +106,24 @@ def _files(pair: Pair) -> list[tuple[str, bytes]]:
     if not pair.texts:
         raise PairError(pair.name, "no text", "a pair needs a text")
     picture = pair.picture if isinstance(pair.picture, bytes) else read_whole(pair.picture, pair.name)
+    texts = [_whole(text) for text in pair.texts]
     record = {
-        "texts": list(pair.texts),
+        "texts": texts,
         "labels": list(pair.labels),
         "source": pair.source,
-        "captions": {language: list(texts) for language, texts in pair.captions.items()},
+        "captions": {language: [_whole(text) for text in some] for language, some in pair.captions.items()},
         "facts": dict(pair.facts),
     }
     return [
         (_extension(pair, picture), picture),
-        (".txt", pair.texts[0].encode("utf-8", "replace")),
+        (".txt", texts[0].encode()),
         (".json", _json(record, pair.name)),
     ]
+
+
+def _whole(text: str) -> str:
+    """Half letters (lone surrogates), which UTF-8 cannot hold, become `?`."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _extension(pair: Pair, picture: bytes) -> str:
