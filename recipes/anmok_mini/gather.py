@@ -165,7 +165,7 @@ def named(
     for text in (name, plain, *([label] if label and label != plain else [])):
         texts.add(texts.english, text, name)
     for frame in random.permutation(ENGLISH_FRAMES)[:5]:
-        texts.add(texts.english, frame.format(str(random.choice([name, name, plain]))), name)
+        texts.add(texts.english, frame.format(plain if " a {}" in frame or " the {}" in frame else name), name)
     for text in english[1:]:
         texts.add(texts.english, text, name if plain in text else text)
     framed(texts, korean, name, random)
