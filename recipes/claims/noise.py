@@ -3,8 +3,8 @@
 What      A share of the training pictures (0, 10, 30, 50%) gets the captions of other pictures; both losses learn from
           the same pictures, for the same steps, from four seeds.
 Command   pip install matplotlib; python recipes/claims/noise.py --data DATA
-Hardware  two processor cores; 24 minutes for 24 runs (AMD EPYC, Zen 4). It goes on where it was stopped (--minutes 20).
-          On a GPU the small pictures and model leave it waiting for data: a few seconds a run, not measured.
+Hardware  two processor cores; 41 minutes for 32 runs (AMD EPYC, Zen 4). It goes on where it was stopped (--minutes 20).
+          On a GPU it was not run: `--jobs` says how many runs go side by side there, one unless told.
 Result    docs/claims/noise.md
 """
 
@@ -70,7 +70,8 @@ def conclusion(points: list[Point]) -> str:
         verdict = "Sigmoid degrades more slowly: the claim holds here."
     else:
         verdict = "Softmax degrades more slowly: the claim fails here."
-    level = [f"{noise}%: {difference(by['sigmoid', noise], by['softmax', noise])[0]:+.1f}" for noise in NOISE]
+    gaps = [(noise, *difference(by["sigmoid", noise], by["softmax", noise])) for noise in NOISE]
+    level = [f"{noise}%: {mean:+.1f} ± {half:.1f}" for noise, mean, half in gaps]
     return (
         f"{lost['softmax']}; {lost['sigmoid']}. The difference of the two losses' falls is {mean:.1f} ± {half:.1f} "
         f"points. **{verdict}** Sigmoid minus softmax at each level: {', '.join(level)} points. The paper's figure is "
