@@ -235,20 +235,27 @@ def plot(points: Sequence[Point], file: Path, *, title: str, x: str, log: bool =
             [one.x for one in some], [one.mean for one in some], yerr=[one.half for one in some],
             marker="o", capsize=4, label=curve,
         )  # fmt: skip
+    if not x:  # things beside each other, not numbers: one point each
+        axes.set_xticks([one.x for one in points], [one.curve for one in points])
+        axes.margins(x=0.15)
     if log:
         axes.set_xscale("log")
         axes.set_xticks(sorted({one.x for one in points}), [f"{one:g}" for one in sorted({one.x for one in points})])
         axes.minorticks_off()
     axes.set(title=title, xlabel=x, ylabel="zero-shot accuracy, %")
     axes.grid(alpha=0.3)
-    axes.legend()
+    if x:
+        axes.legend()
     figure.tight_layout()
     figure.savefig(file, metadata={"Date": None})
     plt.close(figure)
 
 
 def table(points: Sequence[Point], x: str) -> str:
-    """Markdown: a row per curve, a column per x."""
+    """Markdown: a row per curve, a column per x; without a name for x, a row per point."""
+    if not x:
+        rows = [f"| {one.curve} | {one.mean:.1f} ± {one.half:.1f} |" for one in sorted(points, key=lambda one: one.x)]
+        return "\n".join(["| trained on | accuracy, % |", "| --- | ---: |", *rows])
     columns = sorted({one.x for one in points})
     lines = [f"| {x} | " + " | ".join(f"{column:g}" for column in columns) + " |", "| --- |" + " ---: |" * len(columns)]
     for curve in dict.fromkeys(one.curve for one in points):
