@@ -154,8 +154,13 @@ def test_help_tells_the_true_defaults():
 
 
 def test_half_letters_on_the_page_and_in_json(anmok, tmp_path):
-    pairs = [Pair(f"p{k}", picture(k), ("half \ud83d",)) for k in range(3)]
-    write_shards(pairs, tmp_path / "shards")
+    """As JavaScript cuts them, and JSON hands them on."""
+    (tmp_path / "shards").mkdir()
+    for k in range(4):
+        (tmp_path / "shards" / f"{k}.png").write_bytes(picture(k))
+    texts = ["half \ud83d"] * 3 + ["a whole text"]
+    rows = [json.dumps({"file_name": f"{k}.png", "text": text}) for k, text in enumerate(texts)]
+    (tmp_path / "shards" / "metadata.jsonl").write_text("\n".join(rows))
     keep = ["--keep", "damaged text"]
     run = anmok("clean", tmp_path / "shards", "--dry-run", "--json", "-m", "none", *keep)
     assert {"text": "half ?", "pictures": 3} in run.records[0]["repeated"]
