@@ -127,6 +127,7 @@ def held_out_of_evaluation(folder: Path) -> tuple[set[str], np.ndarray]:
 
 
 def difference_hash(picture: Image.Image) -> int:
+    """64 bits, the hash (and 4 bits the bound) by which the evaluation pictures were kept apart in the first place."""
     gray = np.asarray(picture.convert("L").resize((9, 8), Image.Resampling.LANCZOS), np.int16)
     return int.from_bytes(np.packbits(gray[:, 1:] > gray[:, :-1]).tobytes(), "big")
 

@@ -62,7 +62,6 @@ def main() -> None:
     gather(arguments.data, arguments.iconify, arguments.cldr, work, font=arguments.font, seed=arguments.seed)
     start = taught(arguments)
     make_views(work / "pairs", work / "views", arguments.teacher, seed=arguments.seed)
-    placed(arguments)
     small = learned(arguments, start, "small", image_size=64, steps=arguments.small_steps)
     final = learned(arguments, small, "final", image_size=SIDE, steps=arguments.steps)
     save(load_checkpoint(str(final)), arguments.output)

@@ -47,11 +47,9 @@ def wordnet(folder: Path) -> Iterator[tuple[str, str]]:
         fields, _, gloss = line.partition(" | ")
         if line.startswith("  ") or int(fields.split()[1]) not in THINGS:
             continue
-        count = int(fields.split()[3], 16)
-        names = [name.replace("_", " ") for name in fields.split()[4 : 4 + 2 * count : 2]]
-        for name in names[:1]:
-            if len(name.split()) <= 3 and not re.search(r"\d|\.", name):
-                yield name, name
+        name = fields.split()[4].replace("_", " ")  # the first, most usual one
+        if len(name.split()) <= 3 and not re.search(r"\d|\.", name):
+            yield name, name
         description = gloss.split(";")[0].strip()
         if 3 <= len(description.split()) <= 10:
             yield description, description
