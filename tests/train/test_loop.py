@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,17 @@ def command(recipe, folder, *more):
     return [sys.executable, "-m", "anmok", "train", str(folder / "recipe-in.toml"), "--json", *more]
 
 
+def ends(group):
+    """Whether every process of that group ends within half a minute."""
+    for _ in range(300):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 def test_a_killed_run_goes_on_to_the_very_same_weights(small_recipe, tmp_path, ema):
@@ -116,13 +128,18 @@ def test_a_killed_run_goes_on_to_the_very_same_weights(small_recipe, tmp_path, e
     killed = small_recipe("killed", **options)
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     with subprocess.Popen(
-        command(killed, tmp_path, "--resume", "latest"), stdout=subprocess.PIPE, text=True, env=environment
+        command(killed, tmp_path, "--resume", "latest"),
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
     ) as run:
         for line in run.stdout:
             record = json.loads(line)
             if record["kind"] == "train" and record["step"] == 10:
                 run.send_signal(signal.SIGKILL)
                 break
+    assert ends(run.pid), "what read pictures for the killed run is still there"
     folder = tmp_path / "killed"
     assert not (folder / "last").exists()
     assert sorted(path.name for path in (folder / "states").glob("*.pt"))[-1] == "step-00000008.pt"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, field, replace
+from multiprocessing import parent_process
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -164,7 +167,9 @@ def load_batches(
     Raises:
         PairError: so many pairs in a row cannot be used that something else must be wrong.
     """
-    options: dict[str, Any] = {"prefetch_factor": 2, "multiprocessing_context": "forkserver"} if workers else {}
+    options: dict[str, Any] = {}
+    if workers:
+        options = {"prefetch_factor": 2, "multiprocessing_context": "forkserver", "worker_init_fn": _end_with_parent}
     loader = DataLoader(
         _Caught(dataset),
         batch_size=None,  # a place is a whole batch
@@ -202,6 +207,18 @@ class _Places:
 
     def __iter__(self) -> Iterator[Place]:
         return self._places
+
+
+def _end_with_parent(worker: int) -> None:
+    """PyTorch's own watch looks at the server that forked the worker, which outlives a training that is killed."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def _as_it_is(batch: Any) -> Any:
