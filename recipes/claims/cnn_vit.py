@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SHARES = (1, 3, 10, 30, 100)  # percent
 TOWERS = {"ResNet": "tiny-resnet", "ViT": "tiny-vit"}
 OTHERS = ("emoji", "openstax", "storybook")
-BASE: dict[str, Any] = {"model.image_size": 40, "data.captions": "first", "run.steps": 180, "run.batch_size": 128}
+BASE: dict[str, Any] = {"model.image_size": 40, "data.captions": "first", "run.steps": 150, "run.batch_size": 128}
 
 
 def main() -> None:
@@ -73,7 +73,7 @@ def pretrained(name: str, other: Path, work: Path) -> Path:
     folder = work / f"pretrained-{TOWERS[name]}"
     if not (folder / "model").exists():
         options = {**SMALL, **BASE, "model.size": TOWERS[name], "data.train": [str(other)], "run.output": str(folder)}
-        train(with_options(Recipe(), {**options, "run.steps": 900}), resume="latest")
+        train(with_options(Recipe(), {**options, "run.steps": 600}), resume="latest")
     return folder / "model"
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoder"]
 
+CHUNK = 2048  # texts that are looked at together for beginnings and lengths in common
 Prepared = tuple["NDArray[Any]", ...]  # one picture as its tower takes it: (pixels,) or (patches, mask, shape)
 
 
@@ -125,7 +126,7 @@ class Encoder:
         return Embeddings(distinct[row_of], self.fingerprint, np.array(indices, np.int64), tuple(failed))
 
     def encode_text(self, texts: str | Sequence[str], *, batch_size: int = 256) -> Embeddings:
-        """Encode texts, in order. Equal texts are encoded once, and texts of like length together.
+        """Encode texts, in order. Equal texts are encoded once, and so is what many of them begin with.
 
         Args:
             texts: one string, or a list.
@@ -148,13 +149,13 @@ class Encoder:
             if not isinstance(item, str):
                 raise TextError(f"text {index} is a {type(item).__name__}, expected a string")
         warn_unsupported_scripts(self.checkpoint.tokenizer, items)
-        distinct = sorted(set(items), key=lambda text: (len(text), text))
+        distinct = sorted(set(items))  # those that begin alike stand together
         vectors = np.empty((len(distinct), self.dimension), np.float32)
         with progress.task("encoding texts", len(distinct)) as advance:
-            for start in range(0, len(distinct), batch_size):
-                batch = distinct[start : start + batch_size]
-                vectors[start : start + batch_size] = unit(self._towers.text(self.checkpoint.tokenizer(batch)))
-                advance(len(batch))
+            for start in range(0, len(distinct), CHUNK):
+                ids = self.checkpoint.tokenizer(distinct[start : start + CHUNK])
+                vectors[start : start + CHUNK] = unit(self._towers.text(ids, most=batch_size))
+                advance(len(ids))
         row_of = {text: row for row, text in enumerate(distinct)}
         return Embeddings(vectors[[row_of[text] for text in items]], self.fingerprint)
 

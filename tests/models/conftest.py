@@ -218,7 +218,7 @@ def normalization() -> dict[str, tuple[float, ...]]:
 
 @pytest.fixture(scope="session")
 def run_graph() -> Callable[..., np.ndarray]:
-    def run(graph: Graph, feed: dict[str, np.ndarray]) -> np.ndarray:
+    def run(graph: Graph, feed: dict[str, np.ndarray], output: str = "embedding") -> np.ndarray:
         """Open a graph with its arrays shared, not copied, and run it once."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
@@ -227,7 +227,7 @@ def run_graph() -> Callable[..., np.ndarray]:
         session = onnxruntime.InferenceSession(
             graph.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-        (embedding,) = session.run(["embedding"], feed)
-        return embedding
+        (result,) = session.run([output], feed)
+        return result
 
     return run

@@ -178,6 +178,15 @@ class TextSpec:
     eos_token: int  # id at which "eos" pools
     pad_token: int
 
+    @property
+    def trims(self) -> bool:
+        """Whether texts may be cut to the longest of a batch with the same result.
+
+        What is after the end of a text must not be seen: by a causal tower pooled there. SigLIP's was trained on
+        full-length texts, padding included, and looks at all of it.
+        """
+        return self.causal and self.pool == "eos"
+
 
 @dataclass(frozen=True)
 class BagSpec:
@@ -193,6 +202,11 @@ class BagSpec:
     start_of_text: bool  # whether texts begin with a start-of-text token, which is no word
     eos_token: int  # id that ends a text
     pad_token: int
+
+    @property
+    def trims(self) -> bool:
+        """Whether texts may be cut to the longest of a batch with the same result."""
+        return True
 
 
 ImageSpec = VitSpec | ResNetSpec | CnnSpec | HybridSpec

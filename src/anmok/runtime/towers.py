@@ -42,8 +42,8 @@ class Towers(Protocol):
     ) -> NDArray[np.float32]:
         """Embed NaFlex pictures: patches uint8 [n, m, p*p*3], mask [n, m], rows and columns [n, 2]."""
 
-    def text(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Embed token ids [n, l]."""
+    def text(self, ids: NDArray[np.int64], *, most: int = 256) -> NDArray[np.float32]:
+        """Embed token ids [n, l], at most so many texts a run."""
 
 
 def open_towers(checkpoint: Checkpoint, *, engine: str = "auto", precision: str = "auto", threads: int = 0) -> Towers:
@@ -120,11 +120,12 @@ class _TorchTowers:
             )
             return _numpy(encoded)
 
-    def text(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+    def text(self, ids: NDArray[np.int64], *, most: int = 256) -> NDArray[np.float32]:
         import torch
 
         with torch.inference_mode():
-            return _numpy(self._model.encode_text(torch.from_numpy(ids)))
+            parts = (torch.from_numpy(ids[start : start + most]) for start in range(0, len(ids), most))
+            return np.concatenate([_numpy(self._model.encode_text(part)) for part in parts])
 
 
 def _numpy(tensor: Any) -> NDArray[np.float32]:

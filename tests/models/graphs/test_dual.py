@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from anmok.models.graphs import image_graph, naflex_inputs, text_graph
-from anmok.models.graphs.text import trims
 from anmok.models.modules import from_weights
 
 EXACT = 1e-5  # greatest difference, for embeddings of a size of up to 5; of larger ones, its share
@@ -40,7 +39,7 @@ def test_random_towers_tell_pictures_apart(spec, random_weights, random_pictures
 def test_text_graph_equals_modules(spec, count, random_weights, random_texts, run_graph):
     weights = random_weights(spec)
     model, graph = from_weights(spec, weights), text_graph(spec, weights)
-    for length in (12, 7, 1) if trims(spec.text) else (12,):
+    for length in (12, 7, 1) if spec.text.trims else (12,):
         ids = random_texts(spec, count, length=length)
         with torch.inference_mode():
             expected = model.encode_text(torch.tensor(ids)).numpy()
@@ -54,8 +53,23 @@ def test_trimmed_texts_equal_padded_ones(specs, random_weights, run_graph):
         np.testing.assert_allclose(run_graph(graph, {"ids": ids[:, :4]}), run_graph(graph, {"ids": ids}), atol=EXACT)
 
 
+@pytest.mark.parametrize("shared", [1, 3])
+def test_ends_after_a_shared_beginning_equal_whole_texts(specs, shared, random_weights, run_graph):
+    spec = specs["clip vit"]
+    weights, text = random_weights(spec), spec.text
+    ids = np.array([[4, 5, 6, 7, 59, 0], [4, 5, 6, 59, 0, 0], [4, 5, 6, 8, 9, 59]])
+    whole, parts = text_graph(spec, weights), text_graph(spec, weights, shares_beginnings=True)
+    nothing = np.zeros((text.layers, 2, text.heads, 0, text.width // text.heads), np.float32)
+    expected = run_graph(whole, {"ids": ids})
+    np.testing.assert_allclose(run_graph(parts, {"ids": ids, "past": nothing}), expected, atol=EXACT, rtol=0)
+    past = run_graph(parts, {"ids": ids[:1, :shared], "past": nothing}, output="seen")
+    assert past.shape == (text.layers, 2, text.heads, shared, text.width // text.heads)
+    ends = run_graph(parts, {"ids": ids[:, shared:], "past": past})
+    np.testing.assert_allclose(ends, expected, atol=EXACT, rtol=0)
+
+
 def test_only_towers_that_do_not_see_padding_take_trimmed_texts(specs):
-    trimmed = {name for name, spec in specs.items() if trims(spec.text)}
+    trimmed = {name for name, spec in specs.items() if spec.text.trims}
     assert {"clip vit", "bag of words"} < trimmed
     assert not trimmed & {
         "siglip",

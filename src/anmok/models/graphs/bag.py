@@ -30,6 +30,6 @@ def bag_of_words(g: Builder, spec: BagSpec) -> str:
 
 def _words(g: Builder, spec: BagSpec, ids: str) -> str:
     """Which tokens are words: bool [n, l]. Of a text without words, its end."""
-    place, first = places(g, ids), int(spec.start_of_text)
+    place, first = places(g, g.size(ids, 1)), int(spec.start_of_text)
     end = g.op("Max", first_end(g, ids, spec.eos_token), g.ints(first + 1))  # [n, 1]
     return g.op("And", g.op("GreaterOrEqual", place, g.ints(first)), g.op("Less", place, end))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from anmok.models.graphs.builder import Builder
     from anmok.models.spec import Activation, TextSpec, VitSpec
 
-__all__ = ["Batch", "activate", "attend", "block", "heads", "last_block", "linear", "mlp", "norm", "visible"]
+__all__ = ["Batch", "Past", "activate", "attend", "block", "heads", "last_block", "linear", "mlp", "norm", "visible"]
 
 HIDDEN = float(np.finfo(np.float32).min)  # added to the attention score of what must not be seen
 
@@ -35,23 +35,72 @@ class Batch:
         return g.op("Reshape", x, g.op("Concat", *self.sizes, g.ints(*tail), axis=0))
 
 
-def block(g: Builder, name: str, x: str, batch: Batch, spec: VitSpec | TextSpec, *, mask: str | None = None) -> str:
-    """One layer for all tokens: [n*l, w] → [n*l, w]; `mask` is added to the scores [n, h, l, l]."""
+class Past:
+    """Keys and values of tokens that stand before those of every text of a batch, layer by layer.
+
+    `before` [layers, 2, h, p, w/h]; p may be 0. `seen` collects, per layer, those of the first text of the batch,
+    [2, h, l, w/h]: what a next batch is given as `before`.
+    """
+
+    def __init__(self, g: Builder, before: str, rows: str) -> None:
+        self._g, self._before, self._rows = g, before, rows
+        self.seen: list[str] = []
+
+    def joined(self, keys: str, values: str) -> tuple[str, str]:
+        """Keys and values [n, h, l, w/h] with those before them: [n, h, p + l, w/h]. Once per layer, in order."""
+        g = self._g
+        before = g.op("Gather", self._before, g.constant(len(self.seen), np.int64), axis=0)  # [2, h, p, w/h]
+        first = [g.op("Slice", part, g.ints(0), g.ints(1), g.ints(0)) for part in (keys, values)]
+        self.seen.append(g.op("Concat", *first, axis=0))
+        to_all = g.op("Concat", self._rows, g.ints(1, 1, 1), axis=0)
+        halves = g.ops("Split", before, outputs=2, axis=0, num_outputs=2)  # [1, h, p, w/h] each
+        return tuple(  # type: ignore[return-value]
+            g.op("Concat", g.op("Expand", half, to_all), part, axis=2)
+            for half, part in zip(halves, (keys, values), strict=True)
+        )
+
+    def all_seen(self) -> str:
+        """[layers, 2, h, l, w/h]."""
+        g = self._g
+        return g.op("Concat", *(g.op("Unsqueeze", layer, g.ints(0)) for layer in self.seen), axis=0)
+
+
+def block(
+    g: Builder,
+    name: str,
+    x: str,
+    batch: Batch,
+    spec: VitSpec | TextSpec,
+    *,
+    mask: str | None = None,
+    past: Past | None = None,
+) -> str:
+    """One layer for all tokens: [n*l, w] → [n*l, w]; `mask` is added to the scores [n, h, l, p + l]."""
     qkv = linear(g, f"{name}.attention.qkv", norm(g, f"{name}.norm1", x, spec.norm_eps))
     q, k, v = g.ops("Split", qkv, outputs=3, axis=1, num_outputs=3)
     q, k, v = (heads(g, part, batch, spec.heads, spec.width) for part in (q, k, v))
+    if past is not None:
+        k, v = past.joined(k, v)
     mixed = attend(g, q, k, v, head_width=spec.width // spec.heads, mask=mask)
     mixed = g.reshape(g.op("Transpose", mixed, perm=[0, 2, 1, 3]), -1, spec.width)
     return _finish(g, name, x, mixed, spec)
 
 
 def last_block(
-    g: Builder, name: str, x: str, batch: Batch, spec: VitSpec | TextSpec, *, row: str, mask: str | None = None
+    g: Builder,
+    name: str,
+    x: str,
+    batch: Batch,
+    spec: VitSpec | TextSpec,
+    *,
+    row: str,
+    mask: str | None = None,
+    past: Past | None = None,
 ) -> str:
     """The layer before pooling, for the one row of each picture or text that is kept: → [n, w].
 
     All tokens give keys and values, but only the pooled one asks and goes on. `row` int64
-    [n, 1] says which; `mask` is added to the scores [n, h, 1, l].
+    [n, 1] says which; `mask` is added to the scores [n, h, 1, p + l].
     """
     w = spec.width
     normed = norm(g, f"{name}.norm1", x, spec.norm_eps)
@@ -59,6 +108,8 @@ def last_block(
     q = g.reshape(q, -1, spec.heads, 1, w // spec.heads)
     kv = g.op("Gemm", normed, *_part(g, f"{name}.attention.qkv", "kv", w, 3 * w), transB=1)
     k, v = (heads(g, part, batch, spec.heads, w) for part in g.ops("Split", kv, outputs=2, axis=1, num_outputs=2))
+    if past is not None:
+        k, v = past.joined(k, v)
     mixed = attend(g, q, k, v, head_width=w // spec.heads, mask=mask)
     return _finish(g, name, _pick(g, x, row, batch, w), g.reshape(mixed, -1, w), spec)
 

@@ -128,14 +128,19 @@ class Builder:
         """The size of `x` along one axis, as int64 [1]."""
         return self.op("Shape", x, start=axis, end=axis + 1)
 
-    def finish(self, name: str, output: str, shape: Sequence[int | str]) -> Graph:
-        """The graph whose one output, `embedding`, is `output`."""
-        self._nodes.append(helper.make_node("Identity", [output], ["embedding"], name="embedding"))
+    def finish(
+        self, name: str, output: str, shape: Sequence[int | str], **more: tuple[str, Sequence[int | str]]
+    ) -> Graph:
+        """The graph whose output `embedding` is `output`; `more` are further ones by name, with their shapes."""
+        outputs = {"embedding": (output, shape), **more}
+        self._nodes.extend(
+            helper.make_node("Identity", [value], [title], name=title) for title, (value, _) in outputs.items()
+        )
         graph = helper.make_graph(
             self._nodes,
             name,
             self._inputs,
-            [helper.make_tensor_value_info("embedding", FLOAT, list(shape))],
+            [helper.make_tensor_value_info(title, FLOAT, list(sizes)) for title, (_, sizes) in outputs.items()],
             [*self._constants.values(), *(_declare(name, array) for name, array in self.initializers.items())],
         )
         opset = helper.make_opsetid("", OPSET)

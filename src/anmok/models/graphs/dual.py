@@ -58,20 +58,32 @@ def image_graph(spec: DualSpec, weights: Weights, *, mean: Sequence[float], std:
     return g.finish("image", output, ["n", spec.dimension])
 
 
-def text_graph(spec: DualSpec, weights: Weights) -> Graph:
+def text_graph(spec: DualSpec, weights: Weights, *, shares_beginnings: bool = False) -> Graph:
     """The text tower.
 
     Input `ids` int64 [n, l]; l may be anything from the longest text of the batch up to
     `context_length` for CLIP and a bag of words (the result is the same) and is `context_length` for SigLIP. Output
     `embedding` float32 [n, d], not of unit length.
 
+    Args:
+        spec: the model.
+        weights: arrays of any float type, named as in `weight_shapes(spec)`.
+        shares_beginnings: for a transformer that trims: also take `past` float32 [layers, 2, heads, p, width/heads],
+            what p tokens before those in `ids` have left in every layer, and give `seen`, what the first text of this
+            batch leaves there. So a beginning that many texts have in common is run once.
+
     Raises:
         WeightsMismatch: arrays are missing, unexpected or of another shape.
     """
     check_weights(spec, weights)
     g = Builder(weights)
-    output = bag_of_words(g, spec.text) if isinstance(spec.text, BagSpec) else text_transformer(g, spec.text)
-    return g.finish("text", output, ["n", spec.dimension])
+    if isinstance(spec.text, BagSpec):
+        return g.finish("text", bag_of_words(g, spec.text), ["n", spec.dimension])
+    output, seen = text_transformer(g, spec.text, shares_beginnings=shares_beginnings)
+    if seen is None:
+        return g.finish("text", output, ["n", spec.dimension])
+    states = (spec.text.layers, 2, spec.text.heads, "l", spec.text.width // spec.text.heads)
+    return g.finish("text", output, ["n", spec.dimension], seen=(seen, states))
 
 
 def naflex_inputs(spec: DualSpec, patches: Array, mask: Array, shapes: Array) -> dict[str, Array]:
