@@ -33,8 +33,9 @@ TINY = DualSpec(
 
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path_factory, monkeypatch):
-    """No test reads or writes the user's cache."""
+    """No test reads or writes the user's cache, and none is measured in between."""
     monkeypatch.setenv("ANMOK_HOME", str(tmp_path_factory.getbasetemp() / "anmok-home"))
+    monkeypatch.setenv("ANMOK_PRECISION", "fp32")
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from anmok import scores
+from anmok import everyday, scores
 from anmok.embeddings import Embeddings, unit
 from anmok.errors import FingerprintMismatch
+from anmok.everyday import everyday_pictures, everyday_texts
 
 D = 48
 
@@ -120,7 +121,7 @@ def test_english_encoder_is_not_asked_korean(home):
         def reads(self, texts):
             return not any("가" <= letter <= "힣" for text in texts for letter in text)
 
-    assert len(scores.background(English()).texts) == len(scores.background_texts()) // 2
+    assert len(scores.background(English()).texts) == len(everyday_texts()) // 2
 
 
 def test_nothing_gives_nothing(background):
@@ -137,7 +138,7 @@ def test_other_encoder_is_refused(background):
 
 
 def test_background_is_two_languages_and_no_text_twice():
-    texts = scores.background_texts()
+    texts = everyday_texts()
     korean = [text for text in texts if any("가" <= letter <= "힣" for letter in text)]
     assert 200 <= len(texts) <= 1000
     assert len(korean) * 2 == len(texts)
@@ -145,8 +146,8 @@ def test_background_is_two_languages_and_no_text_twice():
 
 
 def test_every_picture_of_the_sheet_has_its_source():
-    rows = list(csv.DictReader((scores.DATA / "background.csv").read_text(encoding="utf-8").splitlines()))
-    assert len(rows) == len(scores.background_pictures()) == 96
+    rows = list(csv.DictReader((everyday.DATA / "background.csv").read_text(encoding="utf-8").splitlines()))
+    assert len(rows) == len(everyday_pictures()) == 96
     assert [(int(row["row"]), int(row["column"])) for row in rows] == [(1 + n // 12, 1 + n % 12) for n in range(96)]
     assert all(row["license"] for row in rows)
     assert all(row["credit"] for row in rows if row["license"].startswith("CC-BY") and "emoji" not in row["source"])
@@ -173,7 +174,7 @@ def test_damaged_background_is_encoded_again(home, damage):
     scores.background(encoder)
     (path,) = (home / "backgrounds").iterdir()
     path.write_bytes(path.read_bytes()[:-100] if damage is None else damage)
-    assert len(scores.background(encoder).texts) == len(scores.background_texts())
+    assert len(scores.background(encoder).texts) == len(everyday_texts())
     assert encoder.calls == 2
     scores.background(encoder)
     assert encoder.calls == 2
@@ -193,6 +194,6 @@ def test_shipped_background_takes_the_place_of_an_older_one(tmp_path, monkeypatc
     second = scores.ship_background(encoder)
     assert list((tmp_path / "shipped").iterdir()) == [second] != [first]
     calls = encoder.calls
-    assert len(scores.background(encoder).texts) == len(scores.background_texts())
+    assert len(scores.background(encoder).texts) == len(everyday_texts())
     assert encoder.calls == calls
     assert not home.exists()

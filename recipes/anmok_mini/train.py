@@ -36,7 +36,7 @@ from words import korean_words, narrowed, sentence_vectors, teach, wordnet
 
 from anmok.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from anmok.doctor.checkpoint import write_golden
-from anmok.doctor.machine import usable_cores
+from anmok.processor import usable_cores
 from anmok.loading import load
 from anmok.models.modules import DualEncoder
 from anmok.models.sizes import SIZES

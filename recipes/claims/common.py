@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anmok.doctor.machine import processor_name, usable_cores
+from anmok.processor import processor_name, usable_cores
 from anmok.pairs import Pair, open_pairs, write_shards
 from anmok.pictures import read
 from anmok.train.loop import train

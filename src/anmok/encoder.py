@@ -43,10 +43,13 @@ class Encoder:
         from anmok.runtime import open_towers
 
         self.checkpoint = checkpoint
-        self.precision = "fp32" if precision == "auto" else precision
+        self.precision = settings().precision if precision == "auto" else precision  # as asked for; see `runs`
         self._threads = settings().threads
-        self._towers = open_towers(checkpoint, engine=engine, precision=precision, threads=self._threads)
-        self.engine = self._towers.engine
+        self._towers = open_towers(checkpoint, engine=engine, precision=self.precision, threads=self._threads)
+
+    def runs(self, tower: Literal["image", "text"]) -> str:
+        """Engine and precision of a tower here and now, such as "onnxruntime fp32"."""
+        return self._towers.runs(tower)
 
     @property
     def name(self) -> str:

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from anmok.embeddings import Embeddings, unit
+from anmok.everyday import PICTURES, SHEET, everyday_pictures, everyday_texts
 from anmok.settings import settings
 
 if TYPE_CHECKING:
@@ -43,8 +44,6 @@ __all__ = [
     "Background",
     "Terms",
     "background",
-    "background_pictures",
-    "background_texts",
     "ship_background",
 ]
 
@@ -52,10 +51,7 @@ THRESHOLD = 0.5  # of `match`: from here on a text fits a picture
 RARE = 0.01  # share of unrelated pairs at or above 0.5
 SLOPE = 4.0  # of the logistic curve, per standard deviation
 
-DATA = Path(__file__).parent / "data"
-SHEET, SHIPPED = DATA / "background.webp", DATA / "backgrounds"
-TILE = 96  # pixels; background.webp is a sheet of such squares, background.csv says where each is from
-PICTURES = 96  # squares on the sheet
+SHIPPED = Path(__file__).parent / "data" / "backgrounds"
 DRAWS = 2000  # random arithmetics of everyday things
 
 Kind = Literal["text", "picture"]
@@ -155,31 +151,15 @@ def ship_background(encoder: Encoder) -> Path:
     return SHIPPED / _file_name(encoder)
 
 
-def background_texts() -> list[str]:
-    """The everyday texts, English and Korean in turn."""
-    lines = (DATA / "background.txt").read_text(encoding="utf-8").splitlines()
-    return [text.strip() for line in lines if not line.startswith("#") for text in line.split("|") if text.strip()]
-
-
-def background_pictures() -> list[NDArray[np.uint8]]:
-    """The everyday pictures, uint8 [96, 96, 3] each."""
-    from PIL import Image
-
-    with Image.open(SHEET) as image:
-        sheet = np.asarray(image.convert("RGB"))
-    tops, lefts = (range(0, side, TILE) for side in sheet.shape[:2])
-    return [sheet[top : top + TILE, left : left + TILE] for top in tops for left in lefts]
-
-
 def _encode(encoder: Encoder) -> NDArray[np.float16]:
-    texts = background_texts()
+    texts = everyday_texts()
     readable = texts if encoder.reads(texts) else texts[::2]
-    parts = (encoder.encode_text(readable).vectors, encoder.encode_image(background_pictures()).vectors)
+    parts = (encoder.encode_text(readable).vectors, encoder.encode_image(everyday_pictures()).vectors)
     return np.concatenate(parts).astype(np.float16)
 
 
 def _file_name(encoder: Encoder) -> str:
-    digest = hashlib.sha256("\n".join(background_texts()).encode() + SHEET.read_bytes()).hexdigest()[:8]
+    digest = hashlib.sha256("\n".join(everyday_texts()).encode() + SHEET.read_bytes()).hexdigest()[:8]
     return f"{encoder.fingerprint}-{digest}.npy"
 
 

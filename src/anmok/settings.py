@@ -14,7 +14,8 @@ from anmok.errors import SettingsError, did_you_mean
 
 __all__ = ["Settings", "settings"]
 
-KNOWN = ("ANMOK_HOME", "ANMOK_THREADS", "ANMOK_MAX_PIXELS", "ANMOK_PROGRESS")
+KNOWN = ("ANMOK_HOME", "ANMOK_THREADS", "ANMOK_PRECISION", "ANMOK_MAX_PIXELS", "ANMOK_PROGRESS")
+PRECISIONS = ("auto", "fp32", "bf16", "int8")
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,15 @@ class Settings:
 
     `home`: where converted models are cached (rebuildable; safe to delete).
     `threads`: processor threads to use; 0 means as many as the machine has.
+    `precision`: of encoders that are loaded without one: "auto" (the fastest that stays near enough to fp32 on this
+    machine), "fp32" (exact, and the same everywhere), "bf16" or "int8".
     `max_pixels`: a picture with more pixels than this is refused before it is decoded.
     `progress`: whether long work draws a progress line on a terminal.
     """
 
     home: Path
     threads: int
+    precision: str
     max_pixels: int
     progress: bool
 
@@ -47,12 +51,15 @@ def settings() -> Settings:
     ]
     threads = _whole_number("ANMOK_THREADS", 0, problems)
     max_pixels = _whole_number("ANMOK_MAX_PIXELS", 100_000_000, problems)
+    precision = os.environ.get("ANMOK_PRECISION", "auto")
+    if precision not in PRECISIONS:
+        problems.append(f"ANMOK_PRECISION is {precision!r}, expected one of {', '.join(PRECISIONS)}")
     progress = os.environ.get("ANMOK_PROGRESS", "1")
     if progress not in ("0", "1"):
         problems.append(f"ANMOK_PROGRESS is {progress!r}, expected 0 or 1")
     if problems:
         raise SettingsError("; ".join(problems))
-    return Settings(home=_home(), threads=threads, max_pixels=max_pixels, progress=progress == "1")
+    return Settings(home=_home(), threads=threads, precision=precision, max_pixels=max_pixels, progress=progress == "1")
 
 
 def _home() -> Path:

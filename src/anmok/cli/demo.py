@@ -55,7 +55,8 @@ def _run(folder: Path, labels: Path, model: str, output: Path, *, own: bool) -> 
     start = time.perf_counter()
     with show_progress(), tempfile.TemporaryDirectory() as scratch:
         encoder = options.open_encoder(model)
-        say(f"{len(pictures)} pictures from {folder if own else 'the package'}, {encoder.name} on {encoder.engine}")
+        source = folder if own else "the package"
+        say(f"{len(pictures)} pictures from {source}, {encoder.name} on {encoder.runs('image')}")
         classifier = make_classifier(encoder, str(labels), "small")
         results = classifier.classify(pictures, top=3, on_error="skip")
         classified = time.perf_counter()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["contract_of", "load_encoder", "require_collection", "require_encoder", "retire", "writing"]
 
 KIND = "picture collection"
-MEANING = ("fingerprint", "precision", "dimension")  # where these are equal, vectors can be compared
+MEANING = ("fingerprint", "dimension")  # where these are equal, vectors can be compared
 STATE, RETIRED = "collection", "retired"  # document and key that mark a store which was replaced
 
 

@@ -176,7 +176,7 @@ def _golden_embeddings(encoder: Encoder) -> dict[str, NDArray[np.float32]]:
 
 def _equals_modules(encoder: Encoder) -> Finding | None:
     """The other executor, where torch is installed."""
-    if encoder.checkpoint.exports is not None or encoder.engine == "torch" or not _installed("torch"):
+    if encoder.checkpoint.exports is not None or encoder.runs("image").startswith("torch") or not _installed("torch"):
         return None
     from anmok.encoder import Encoder as AnyEncoder
 

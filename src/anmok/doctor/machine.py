@@ -7,15 +7,16 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from anmok.doctor.finding import Finding
+from anmok.processor import instruction_sets, processor_name, usable_cores
 from anmok.settings import settings
 
-__all__ = ["examine_machine", "processor_name", "usable_cores"]
+if TYPE_CHECKING:
+    from pathlib import Path
 
-# Instruction sets that decide how fast matrix products are, weakest first (NumPy's names for them).
-INSTRUCTION_SETS = ("NEON", "ASIMD", "SVE", "AVX2", "FMA3", "AVX512F", "AVX512_ICL", "AVX512_SPR")
+__all__ = ["examine_machine"]
 
 OPTIONAL = (
     ("torch", "train", "the modules to read and train, engine='torch'"),
@@ -35,34 +36,8 @@ def _python() -> Finding:
 
 
 def _processor() -> Finding:
-    sets = [name for name in INSTRUCTION_SETS if _features().get(name)]
-    cores = usable_cores()
-    return Finding("processor", "ok", f"{processor_name()}, {cores} cores, {' '.join(sets) or 'no vector extensions'}")
-
-
-def _features() -> dict[str, bool]:
-    """What the processor has, as NumPy found out when it was imported (the same on every system)."""
-    from importlib import import_module
-
-    features: dict[str, bool] = import_module("numpy._core._multiarray_umath").__cpu_features__
-    return features
-
-
-def usable_cores() -> int:
-    """Cores that this process may use (a container often may use fewer than the machine has)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def processor_name() -> str:
-    """What the processor calls itself."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    sets = " ".join(instruction_sets()) or "no vector extensions"
+    return Finding("processor", "ok", f"{processor_name()}, {usable_cores()} cores, {sets}")
 
 
 def _memory() -> Finding:

@@ -2,6 +2,7 @@
 
 Engines:
     onnxruntime   the graphs of `models/graphs` (the default; no torch)
+    openvino      the same graphs (extra `openvino`), the faster one on many processors
     torch         the modules of `models/modules` (extra `train`), for comparing and for reading along
 
 A tower is opened when it is first used: a search by text never loads the image tower.
@@ -9,30 +10,41 @@ A tower is opened when it is first used: a search by text never loads the image 
 
 from __future__ import annotations
 
+import time
+import warnings
 from functools import cached_property
+from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from anmok.errors import MissingExtra, SettingsError, did_you_mean
+from anmok.runtime.beginnings import run_texts
+from anmok.runtime.trial import no_past, shares_beginnings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anmok.checkpoints import Checkpoint
+    from anmok.runtime.choose import Choice
+    from anmok.runtime.trial import Feed, Session, Tower
 
-__all__ = ["ENGINES", "PRECISIONS", "Towers", "open_towers"]
+__all__ = ["ENGINES", "PRECISIONS", "PrecisionRefused", "Towers", "open_towers"]
 
-ENGINES = ("onnxruntime", "torch")
-PRECISIONS = ("fp32",)
+ENGINES = ("onnxruntime", "openvino", "torch")
+PRECISIONS = ("fp32", "bf16", "int8")
+PATIENCE = 15.0  # seconds of work after which a tower is worth measuring, which takes about as long
 
-Floats = "NDArray[np.float32]"
+
+class PrecisionRefused(UserWarning):
+    """A precision that was asked for is not near enough to float32 for this checkpoint; a safer one is used."""
 
 
 class Towers(Protocol):
     """What every engine offers. Embeddings are float32 [n, d], not yet of unit length."""
 
-    engine: str
+    def runs(self, tower: Tower) -> str:
+        """Engine and precision of a tower, such as "onnxruntime fp32"."""
 
     def image(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed pictures uint8 [n, h, w, 3] as `Transform` yields them."""
@@ -47,25 +59,30 @@ class Towers(Protocol):
 
 
 def open_towers(checkpoint: Checkpoint, *, engine: str = "auto", precision: str = "auto", threads: int = 0) -> Towers:
-    """Open a checkpoint's towers with an engine.
+    """Open a checkpoint's towers.
+
+    With both "auto", a tower runs as was found best on this machine before; else in float32 in ONNX Runtime, until it
+    has worked for PATIENCE seconds: then the engines and precisions are measured, and the best that stays near enough
+    to float32 goes on (see `choose`).
 
     Args:
         checkpoint: spec, weights and transform.
-        engine: "auto" (ONNX Runtime) or one of ENGINES.
-        precision: "auto" or "fp32", the only one so far.
+        engine: "auto" or one of ENGINES.
+        precision: "auto" or one of PRECISIONS. float32 is exact and asks for no measurement.
         threads: processor threads; 0 for as many as the machine has.
 
     Raises:
-        SettingsError: an unknown engine or precision, or ready ONNX exports asked to run in torch.
-        MissingExtra: the engine "torch" where torch is not installed.
+        SettingsError: an unknown engine or precision, one that the engine does not have, or ready ONNX exports asked
+            to run otherwise than they are.
+        MissingExtra: the engine is not installed.
     """
     _check("engine", engine, ENGINES)
     _check("precision", precision, PRECISIONS)
     if engine == "torch":
+        if precision not in ("auto", "fp32"):
+            raise SettingsError(f"engine 'torch' runs in fp32 here, not in {precision}: leave engine at auto")
         return _TorchTowers(checkpoint, threads)
-    from anmok.runtime.onnxruntime import OnnxTowers
-
-    return OnnxTowers(checkpoint, threads)
+    return _GraphTowers(checkpoint, engine, precision, threads)
 
 
 def _check(option: str, given: str, known: tuple[str, ...]) -> None:
@@ -75,10 +92,140 @@ def _check(option: str, given: str, known: tuple[str, ...]) -> None:
         )
 
 
+class _GraphTowers:
+    """A checkpoint's graphs, each in the engine and precision that were asked for or found best."""
+
+    def __init__(self, checkpoint: Checkpoint, engine: str, precision: str, threads: int) -> None:
+        from anmok.runtime.choose import ways
+
+        self._checkpoint, self._engine, self._precision, self._threads = checkpoint, engine, precision, threads
+        self._may_settle = (engine, precision) == ("auto", "auto") and checkpoint.exports is None
+        self._choices: dict[Tower, Choice] = {}
+        self._sessions: dict[Tower, Session] = {}
+        self._spent: dict[Tower, float] = {"image": 0.0, "text": 0.0}  # seconds of work, while nothing is chosen
+        self._opening, self._settling = RLock(), Lock()
+        if not ways(checkpoint, engine=engine, precision=precision):
+            what = (
+                "its ready ONNX graphs run as they are" if checkpoint.exports else f"{engine} has no {precision} here"
+            )
+            raise SettingsError(
+                f"{checkpoint.name} cannot run with engine={engine!r}, precision={precision!r}: {what}; "
+                "leave one of them at auto"
+            )
+
+    def runs(self, tower: Tower) -> str:
+        """Engine and precision of a tower, such as "onnxruntime fp32"."""
+        return str(self._choice(tower).way)
+
+    def image(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed pictures uint8 [n, h, w, 3]; float32 [n, d]."""
+        if (exports := self._checkpoint.exports) is not None:
+            from anmok.pictures import normalize
+
+            return self._run("image", {exports.image_input: normalize(pixels, self._checkpoint.transform)})[0]
+        return self._run("image", {"pixels": pixels})[0]
+
+    def patches(
+        self, patches: NDArray[np.uint8], mask: NDArray[np.bool_], shapes: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Embed NaFlex pictures: patches uint8 [n, m, p*p*3], mask [n, m], rows and columns [n, 2]."""
+        from anmok.models.graphs import naflex_inputs
+
+        return self._run("image", naflex_inputs(self._checkpoint.spec, patches, mask, shapes))[0]
+
+    def text(self, ids: NDArray[np.int64], *, most: int = 256) -> NDArray[np.float32]:
+        """Embed token ids int64 [n, l], at most so many a run; float32 [n, d]."""
+        words = self._checkpoint.spec.text
+        if shares_beginnings(self._checkpoint):
+            lengths = (ids == words.eos_token).argmax(axis=1) + 1  # the first end; a text without one ends at once
+            return run_texts(ids, lengths, self._run_texts, nothing=no_past(words), most=most)
+        exports = self._checkpoint.exports
+        name = exports.text_input if exports is not None else "ids"
+        parts = (ids[start : start + most] for start in range(0, len(ids), most))
+        return np.concatenate([self._run("text", {name: part})[0] for part in parts])
+
+    def _run_texts(
+        self, ids: NDArray[np.int64], past: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        embedding, seen = self._run("text", {"ids": ids, "past": past}, ["embedding", "seen"])
+        return embedding, seen
+
+    def _run(self, tower: Tower, feed: Feed, outputs: list[str] | None = None) -> list[NDArray[np.float32]]:
+        session = self._session(tower)
+        exports = self._checkpoint.exports
+        names = [exports.output_of(session)] if exports is not None else outputs or ["embedding"]
+        start = time.perf_counter()
+        found = [np.asarray(array, np.float32) for array in session.run(names, feed)]
+        if self._may_settle:
+            self._work_done(tower, time.perf_counter() - start)
+        return found
+
+    # --- which engine and precision
+
+    def _session(self, tower: Tower) -> Session:
+        with self._opening:
+            if tower not in self._sessions:
+                self._sessions[tower] = self._opened(tower, self._choice(tower))
+            return self._sessions[tower]
+
+    def _opened(self, tower: Tower, choice: Choice) -> Session:
+        from anmok.runtime.choose import open_tower
+
+        exports = self._checkpoint.exports
+        if exports is not None:
+            from anmok.runtime.onnxruntime import open_session
+
+            session: Session = open_session(getattr(exports, tower), threads=self._threads)
+            return session
+        return open_tower(self._checkpoint, tower, choice.way, threads=self._threads)
+
+    def _choice(self, tower: Tower) -> Choice:
+        from anmok.runtime.choose import Choice, Way, choose, known_choice
+
+        with self._opening:
+            if tower in self._choices:
+                return self._choices[tower]
+            asked = {"engine": self._engine, "precision": self._precision}
+            if self._precision == "fp32" or (self._precision == "auto" and self._engine != "auto"):
+                choice = Choice(Way("onnxruntime" if self._engine == "auto" else self._engine, "fp32"))
+            else:
+                known = (
+                    None if self._checkpoint.exports else known_choice(self._checkpoint, tower, self._threads, **asked)
+                )
+                if known is None and self._precision != "auto":
+                    known = choose(self._checkpoint, tower, self._threads, **asked)
+                choice = known or Choice()
+                if self._precision not in ("auto", choice.way.precision):
+                    self._tell_refusal(tower, choice)
+            self._choices[tower] = choice
+            return choice
+
+    def _tell_refusal(self, tower: Tower, choice: Choice) -> None:
+        reasons = "; ".join(f"{way}: {reason}" for way, reason in choice.refused.items())
+        text = f"the {tower} tower of {self._checkpoint.name} runs in {choice.way.precision}, not {self._precision}: "
+        warnings.warn(text + reasons, PrecisionRefused, stacklevel=2)
+
+    def _work_done(self, tower: Tower, seconds: float) -> None:
+        """After PATIENCE seconds of work without a choice, make one; others go on meanwhile."""
+        from anmok.runtime.choose import choose, known_choice
+
+        self._spent[tower] += seconds
+        if self._spent[tower] < PATIENCE or not self._settling.acquire(blocking=False):
+            return
+        try:
+            if self._spent[tower] >= PATIENCE:
+                if known_choice(self._checkpoint, tower, self._threads) is None:
+                    choice = choose(self._checkpoint, tower, self._threads)
+                    session = self._opened(tower, choice)
+                    with self._opening:
+                        self._choices[tower], self._sessions[tower] = choice, session
+                self._spent[tower] = float("-inf")
+        finally:
+            self._settling.release()
+
+
 class _TorchTowers:
     """The PyTorch modules, as they are read and trained."""
-
-    engine = "torch"
 
     def __init__(self, checkpoint: Checkpoint, threads: int) -> None:
         if checkpoint.exports is not None:
@@ -97,7 +244,12 @@ class _TorchTowers:
 
         return from_weights(self._checkpoint.spec, self._checkpoint.weights)
 
+    def runs(self, tower: Tower) -> str:
+        """Always the same."""
+        return "torch fp32"
+
     def image(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed pictures uint8 [n, h, w, 3]; float32 [n, d]."""
         import torch
 
         from anmok.pictures import normalize
@@ -109,6 +261,7 @@ class _TorchTowers:
     def patches(
         self, patches: NDArray[np.uint8], mask: NDArray[np.bool_], shapes: NDArray[np.int64]
     ) -> NDArray[np.float32]:
+        """Embed NaFlex pictures: patches uint8 [n, m, p*p*3], mask [n, m], rows and columns [n, 2]."""
         import torch
 
         from anmok.pictures import normalize_patches
@@ -121,6 +274,7 @@ class _TorchTowers:
             return _numpy(encoded)
 
     def text(self, ids: NDArray[np.int64], *, most: int = 256) -> NDArray[np.float32]:
+        """Embed token ids int64 [n, l], at most so many a run; float32 [n, d]."""
         import torch
 
         with torch.inference_mode():

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from anmok import __version__, progress
 from anmok.checkpoints import Checkpoint
-from anmok.doctor.machine import processor_name, usable_cores
+from anmok.processor import processor_name, usable_cores
 from anmok.settings import settings
 from anmok.train import parallel
 from anmok.train.batches import PairBatches, load_batches

@@ -20,7 +20,7 @@ from anmok.models.weights import as_float32
 if TYPE_CHECKING:
     from anmok.models.weights import Array, Weights
 
-__all__ = ["FLOAT", "INT32", "Builder", "Graph"]
+__all__ = ["FLOAT", "INT32", "Builder", "Graph", "declare"]
 
 FLOAT = int(TensorProto.FLOAT)
 INT32 = int(TensorProto.INT32)
@@ -141,15 +141,16 @@ class Builder:
             name,
             self._inputs,
             [helper.make_tensor_value_info(title, FLOAT, list(sizes)) for title, (_, sizes) in outputs.items()],
-            [*self._constants.values(), *(_declare(name, array) for name, array in self.initializers.items())],
+            [*self._constants.values(), *(declare(name, array) for name, array in self.initializers.items())],
         )
         opset = helper.make_opsetid("", OPSET)
         model = helper.make_model(graph, producer_name="anmok", opset_imports=[opset], ir_version=IR_VERSION)
         return Graph(model, self.initializers)
 
 
-def _declare(name: str, array: Array) -> TensorProto:
-    tensor = TensorProto(name=name, data_type=FLOAT, dims=array.shape)
+def declare(name: str, array: Array) -> TensorProto:
+    """An array that stays beside the protobuf, as the protobuf names it."""
+    tensor = TensorProto(name=name, data_type=helper.np_dtype_to_tensor_dtype(array.dtype), dims=array.shape)
     _mark_external(tensor, UNSAVED, 0, array.nbytes)
     return tensor
 
