@@ -166,6 +166,19 @@ def test_doctor_reports_machine_and_checkpoint(anmok, tiny_folder, torchvision):
     assert "equal to transformers, pixels and text included" in names
 
 
+def test_doctor_measures_how_a_checkpoint_runs_best_and_remembers_it(anmok, tiny_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("ANMOK_HOME", str(tmp_path / "home"))
+    before = anmok("doctor", "-m", tiny_folder)
+    assert "anmok doctor --measure" in before.out
+    measured = anmok("doctor", "-m", tiny_folder, "--measure", "--json").records
+    tower = next(one for one in measured if one["name"] == "picture tower")
+    speeds = next(one for one in measured if one["name"] == "picture tower, times as fast as onnxruntime fp32")
+    assert "onnxruntime int8" in speeds["detail"]
+    again = anmok("doctor", "-m", tiny_folder, "--json").records
+    assert tower in again
+    assert speeds in again
+
+
 def test_doctor_shows_how_to_install_what_is_missing(anmok, tiny_folder, monkeypatch):
     monkeypatch.setattr("anmok.doctor.machine.find_spec", lambda name: None)
     assert "anmok[heic]" in anmok("doctor", "-m", tiny_folder).out

@@ -50,11 +50,11 @@ Html = Annotated[
 ]
 
 
-def open_encoder(model: str) -> Encoder:
+def open_encoder(model: str, *, precision: str = "auto") -> Encoder:
     """Load the model that a command was given."""
     from anmok.loading import load
 
-    return load(model)
+    return load(model, precision=precision)
 
 
 def expand(pictures: list[str]) -> list[str]:

@@ -20,6 +20,7 @@ __all__ = ["examine_machine"]
 
 OPTIONAL = (
     ("torch", "train", "the modules to read and train, engine='torch'"),
+    ("openvino", "openvino", "a second engine, the faster one on many processors"),
     ("sklearn", "evaluate", "scoring on scikit-learn's handwritten digits"),
 )
 
@@ -48,7 +49,7 @@ def _memory() -> Finding:
 
 
 def _engine() -> Finding:
-    return Finding("engine", "ok", f"ONNX Runtime {version('onnxruntime')}, fp32")
+    return Finding("engine", "ok", f"ONNX Runtime {version('onnxruntime')}")
 
 
 def _formats() -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -62,6 +63,8 @@ def has_bf16() -> bool:
 
 @cache
 def _core() -> Any:
+    # Importing OpenVINO tells its makers of it over the network. Where this module cannot be imported, it does not.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import openvino
     except ImportError as error:
