@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from pathlib import Path
@@ -108,6 +109,7 @@ class Encoder:
         failed: list[Failure] = []
         indices: list[int] = []
         with progress.task("encoding pictures", len(items)) as advance:
+            began = time.perf_counter()
             for start, batch in self._prepare(items, batch_size):
                 fresh: list[Prepared] = []
                 for offset, prepared in enumerate(batch):
@@ -125,6 +127,8 @@ class Encoder:
                 if fresh:
                     rows.append(unit(self._run_image(fresh)))
                 advance(len(batch))
+                self._towers.worked("image", time.perf_counter() - began)
+                began = time.perf_counter()
         distinct = np.concatenate(rows) if rows else np.empty((0, self.dimension), np.float32)
         return Embeddings(distinct[row_of], self.fingerprint, np.array(indices, np.int64), tuple(failed))
 
@@ -156,9 +160,11 @@ class Encoder:
         vectors = np.empty((len(distinct), self.dimension), np.float32)
         with progress.task("encoding texts", len(distinct)) as advance:
             for start in range(0, len(distinct), CHUNK):
+                began = time.perf_counter()
                 ids = self.checkpoint.tokenizer(distinct[start : start + CHUNK])
                 vectors[start : start + CHUNK] = unit(self._towers.text(ids, most=batch_size))
                 advance(len(ids))
+                self._towers.worked("text", time.perf_counter() - began)
         row_of = {text: row for row, text in enumerate(distinct)}
         return Embeddings(vectors[[row_of[text] for text in items]], self.fingerprint)
 
@@ -193,7 +199,7 @@ class Encoder:
 
         transform = self.checkpoint.transform
         try:
-            image = read(picture)
+            image = read(picture, needed=transform.needed if self._towers.shrinks else None)
         except PictureError as error:
             return error
         if transform.resize == "naflex":

@@ -298,3 +298,54 @@ def test_heic_without_its_library_says_how_to_get_it(monkeypatch, tmp_path):
         PictureError, match=r"phone.heic: is HEIC, which needs pillow-heif.*pip install 'anmok\[heic\]'"
     ):
         read(path)
+
+
+# --- JPEGs that are shrunk while they are decoded
+
+
+def jpeg(height: int, width: int, orientation: int = 1) -> bytes:
+    y, x = np.mgrid[0:height, 0:width]
+    picture = Image.fromarray(np.stack([x * 255 // width, y * 255 // height, (x + y) % 256], axis=2).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=95, exif=exif)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+@pytest.mark.parametrize(
+    ("needed", "factor"), [((600, 500), 1), ((400, 300), 2), ((201, 100), 2), ((150, 100), 4), ((1, 1), 8)]
+)
+def test_a_jpeg_is_decoded_no_larger_than_needed(orientation, needed, factor):
+    """800 high and 640 wide when it is upright; half a pixel is rounded up."""
+    stored = (640, 800) if orientation in (6, 8) else (800, 640)
+    asked = []
+
+    def enough(given):
+        asked.append(given)
+        return needed
+
+    whole, small = read(jpeg(*stored, orientation)), read(jpeg(*stored, orientation), needed=enough)
+    assert asked == [(800, 640)]
+    assert (small.height, small.width) == (800 // factor, 640 // factor)
+    expected = whole.resize(small.size, Image.Resampling.BOX)
+    assert np.abs(np.asarray(small, int) - np.asarray(expected, int)).mean() < 4
+
+
+def test_only_jpegs_are_shrunk(tmp_path):
+    picture = Image.new("RGB", (640, 400), "red")
+    for suffix in ("png", "webp", "gif"):
+        picture.save(tmp_path / f"a.{suffix}")
+        assert read(tmp_path / f"a.{suffix}", needed=lambda _: (10, 10)).size == (640, 400)
+    assert read(picture, needed=lambda _: (10, 10)).size == (640, 400)
+
+
+def test_a_cut_jpeg_is_still_refused_when_it_is_shrunk():
+    with pytest.raises(PictureError, match="truncated"):
+        read(jpeg(800, 640)[:2000], needed=lambda _: (10, 10))
+
+
+def test_the_limit_of_pixels_is_that_of_the_whole_picture():
+    with pytest.raises(PictureError, match="over the limit"):
+        read(jpeg(800, 640), max_pixels=1000, needed=lambda _: (10, 10))

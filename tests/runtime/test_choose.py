@@ -64,6 +64,20 @@ def test_a_tower_that_one_scale_cannot_hold_is_refused_it_and_the_reason_kept(ho
     assert choice.certificate is None or choice.certificate.refusal == ""
 
 
+def test_large_jpegs_are_shrunk_only_where_that_is_near_enough():
+    assert Choice(shrunk=0.9991).shrinks
+    assert not Choice(shrunk=0.9989).shrinks
+    assert not Choice(shrunk=float("nan")).shrinks
+    assert not Choice().shrinks
+
+
+@pytest.mark.usefixtures("slow")
+def test_how_near_shrunk_jpegs_are_is_measured_for_the_picture_tower(checkpoint):
+    choice = choose.choose(checkpoint, "image", 1)
+    assert 0.9 < choice.shrunk < 0.9999999
+    assert choose.choose(checkpoint, "text", 1).shrunk is None
+
+
 @pytest.mark.usefixtures("slow")
 def test_what_gains_nothing_is_not_taken(checkpoint):
     choice = choose.choose(checkpoint, "image", 1)
@@ -105,6 +119,7 @@ def test_long_work_measures_once_and_goes_on_with_the_best(monkeypatch):
     encoder.encode_image(pictures)
     chosen = encoder.runs("image")
     assert "int8" in chosen
+    assert encoder._towers.shrinks
     assert (encoder.encode_image(pictures).vectors * before).sum(axis=1).min() > 0.99
     monkeypatch.setattr(choose, "choose", None)  # whoever measures again fails
     again = anmok.load("anmok-mini")

@@ -36,9 +36,6 @@ __all__ = [
 
 MAX_FILE_BYTES = 1 << 30  # a larger file is refused: its content is held in memory while it is encoded
 
-EXIF_ORIENTATION = 0x0112
-TURNED_ON_SIDE = (5, 6, 7, 8)
-
 
 @dataclass(frozen=True)
 class FileState:
@@ -154,8 +151,10 @@ def _size_of_bytes(data: bytes) -> tuple[int, int]:
 
 
 def _upright_size(picture: Image.Image) -> tuple[int, int]:
+    from anmok.pictures.color import lies_on_its_side
+
     width, height = picture.size
-    return (height, width) if picture.getexif().get(EXIF_ORIENTATION) in TURNED_ON_SIDE else (width, height)
+    return (height, width) if lies_on_its_side(picture) else (width, height)
 
 
 def _reason(error: OSError) -> str:

@@ -11,7 +11,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["to_rgb", "upright"]
+__all__ = ["lies_on_its_side", "to_rgb", "upright"]
 
 ORIENTATION = 0x0112
 """EXIF's tag for how the camera was held."""
@@ -35,10 +35,7 @@ def upright(picture: Image.Image) -> Image.Image:
 
     The result of a turn carries no metadata, so that it is never turned twice.
     """
-    try:
-        turn = TURNS.get(picture.getexif().get(ORIENTATION, 1))
-    except (OSError, SyntaxError, ValueError, TypeError, LookupError, AttributeError, EOFError, struct.error):
-        turn = None
+    turn = TURNS.get(_orientation(picture))
     if turn is None:
         return picture
     turned = picture.transpose(turn)
@@ -47,6 +44,20 @@ def upright(picture: Image.Image) -> Image.Image:
     else:
         turned.info = {}
     return turned
+
+
+def lies_on_its_side(picture: Image.Image) -> bool:
+    """Whether turning it upright swaps height and width."""
+    return _orientation(picture) in (5, 6, 7, 8)
+
+
+def _orientation(picture: Image.Image) -> int:
+    """1 to 8; damaged EXIF counts as 1, upright."""
+    try:
+        found = picture.getexif().get(ORIENTATION, 1)
+    except (OSError, SyntaxError, ValueError, TypeError, LookupError, AttributeError, EOFError, struct.error):
+        return 1
+    return found if isinstance(found, int) else 1
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:

@@ -113,6 +113,15 @@ class Transform:
             return pixels
         return _center(pixels, self.size, self.rounding, self.fill)
 
+    def needed(self, given: Size) -> Size:
+        """Height and width at which a picture of that height and width may be decoded: twice what it is resized to.
+
+        For `read`, which shrinks a JPEG while decoding. What the resize then does is nearly the same as from the whole
+        picture; how near, for a checkpoint, is measured before it is used (see `anmok.runtime.choose`).
+        """
+        height, width = self._resized_size(given)
+        return 2 * height, 2 * width
+
     def patches(self, image: Image.Image | NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.bool_], Size]:
         """Cut `image` into patches for a NaFlex model, row by row.
 

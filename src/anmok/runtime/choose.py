@@ -37,6 +37,7 @@ __all__ = ["EXACT", "Choice", "Way", "choose", "known_choice", "open_tower", "wa
 GAIN = 1.1  # times as fast as float32 that another way must be
 ROUNDS = 3
 BATCH = 16
+SHRUNK = 0.999  # what the cosine must be for JPEGs to be shrunk while decoding
 KEPT = (0.0, 0.25, 1.0)  # shares of products that are spared the coarsest rounding, tried in turn
 
 
@@ -66,13 +67,20 @@ class Choice:
     """What was chosen for a tower.
 
     `certificate`: none for float32 in ONNX Runtime; `speeds`: times as fast as that, by way, the geometric mean of one
-    and BATCH at a time; `refused`: way → why it was not taken.
+    and BATCH at a time; `refused`: way → why it was not taken; `shrunk`: the smallest cosine between large JPEGs that
+    were decoded no larger than needed and whole ones, in float32.
     """
 
     way: Way = EXACT
     certificate: Certificate | None = None
     speeds: dict[str, float] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    shrunk: float | None = None
+
+    @property
+    def shrinks(self) -> bool:
+        """Whether large JPEGs may be decoded no larger than needed."""
+        return self.shrunk is not None and self.shrunk >= SHRUNK
 
 
 def ways(checkpoint: Checkpoint, *, engine: str = "auto", precision: str = "auto") -> list[Way]:
@@ -118,7 +126,8 @@ def choose(
     speeds = {str(way): speed for way, speed in workshop.timed(candidates)}
     wanted = sorted(candidates, key=lambda way: -speeds[str(way)])
     chosen = workshop.first_fit([way for way in wanted if speeds[str(way)] >= GAIN or precision != "auto"])
-    result = Choice(chosen.way, chosen.certificate, speeds, chosen.refused)
+    shrunk = workshop.shrunk() if tower == "image" else None
+    result = Choice(chosen.way, chosen.certificate, speeds, chosen.refused, shrunk)
     workshop.keep(result.way)
     cache.write_record(workshop.folder / _record_name(tower, engine, precision), asdict(result))
     return result
@@ -209,6 +218,13 @@ class _Workshop:
             refused[str(way)] = certificate.refusal
         return Choice(refused=refused)
 
+    def shrunk(self) -> float:
+        """The smallest cosine between large JPEGs decoded no larger than needed and whole."""
+        whole, small = (
+            unit(embed(self._exact, self._trial.photographs(shrunk=shrunk), "large JPEGs")) for shrunk in (False, True)
+        )
+        return float((whole * small).sum(axis=1).min())
+
     def _kinds(self, mine: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
         """How much each picture looks like each kind of thing, [m, k]."""
         pictures, texts = (mine, others) if self._tower == "image" else (others, mine)
@@ -248,4 +264,4 @@ def _record_name(tower: Tower, engine: str, precision: str) -> str:
 
 def _choice(record: dict[str, Any]) -> Choice:
     certificate = record["certificate"]
-    return Choice(Way(**record["way"]), certificate and Certificate(**certificate), record["speeds"], record["refused"])
+    return Choice(**record | {"way": Way(**record["way"]), "certificate": certificate and Certificate(**certificate)})

@@ -10,7 +10,6 @@ A tower is opened when it is first used: a search by text never loads the image 
 
 from __future__ import annotations
 
-import time
 import warnings
 from functools import cached_property
 from threading import Lock, RLock
@@ -45,6 +44,13 @@ class Towers(Protocol):
 
     def runs(self, tower: Tower) -> str:
         """Engine and precision of a tower, such as "onnxruntime fp32"."""
+
+    @property
+    def shrinks(self) -> bool:
+        """Whether large JPEGs may be decoded no larger than needed."""
+
+    def worked(self, tower: Tower, seconds: float) -> None:
+        """Tell that a tower and what feeds it have worked so long; after a while it is worth measuring."""
 
     def image(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed pictures uint8 [n, h, w, 3] as `Transform` yields them."""
@@ -154,13 +160,32 @@ class _GraphTowers:
         session = self._session(tower)
         exports = self._checkpoint.exports
         names = [exports.output_of(session)] if exports is not None else outputs or ["embedding"]
-        start = time.perf_counter()
-        found = [np.asarray(array, np.float32) for array in session.run(names, feed)]
-        if self._may_settle:
-            self._work_done(tower, time.perf_counter() - start)
-        return found
+        return [np.asarray(array, np.float32) for array in session.run(names, feed)]
 
     # --- which engine and precision
+
+    @property
+    def shrinks(self) -> bool:
+        """Whether large JPEGs may be decoded no larger than needed: where that was measured to be near enough."""
+        return self._choice("image").shrinks
+
+    def worked(self, tower: Tower, seconds: float) -> None:
+        """After PATIENCE seconds of work without a choice, make one; other threads go on meanwhile."""
+        from anmok.runtime.choose import choose, known_choice
+
+        self._spent[tower] += seconds
+        if not self._may_settle or self._spent[tower] < PATIENCE or not self._settling.acquire(blocking=False):
+            return
+        try:
+            if self._spent[tower] >= PATIENCE:
+                known = known_choice(self._checkpoint, tower, self._threads)  # another process may have been quicker
+                choice = known or choose(self._checkpoint, tower, self._threads)
+                session = self._opened(tower, choice)
+                with self._opening:
+                    self._choices[tower], self._sessions[tower] = choice, session
+                self._spent[tower] = float("-inf")
+        finally:
+            self._settling.release()
 
     def _session(self, tower: Tower) -> Session:
         with self._opening:
@@ -205,27 +230,11 @@ class _GraphTowers:
         text = f"the {tower} tower of {self._checkpoint.name} runs in {choice.way.precision}, not {self._precision}: "
         warnings.warn(text + reasons, PrecisionRefused, stacklevel=2)
 
-    def _work_done(self, tower: Tower, seconds: float) -> None:
-        """After PATIENCE seconds of work without a choice, make one; others go on meanwhile."""
-        from anmok.runtime.choose import choose, known_choice
-
-        self._spent[tower] += seconds
-        if self._spent[tower] < PATIENCE or not self._settling.acquire(blocking=False):
-            return
-        try:
-            if self._spent[tower] >= PATIENCE:
-                if known_choice(self._checkpoint, tower, self._threads) is None:
-                    choice = choose(self._checkpoint, tower, self._threads)
-                    session = self._opened(tower, choice)
-                    with self._opening:
-                        self._choices[tower], self._sessions[tower] = choice, session
-                self._spent[tower] = float("-inf")
-        finally:
-            self._settling.release()
-
 
 class _TorchTowers:
     """The PyTorch modules, as they are read and trained."""
+
+    shrinks = False
 
     def __init__(self, checkpoint: Checkpoint, threads: int) -> None:
         if checkpoint.exports is not None:
@@ -247,6 +256,9 @@ class _TorchTowers:
     def runs(self, tower: Tower) -> str:
         """Always the same."""
         return "torch fp32"
+
+    def worked(self, tower: Tower, seconds: float) -> None:
+        """There is nothing to choose."""
 
     def image(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed pictures uint8 [n, h, w, 3]; float32 [n, d]."""

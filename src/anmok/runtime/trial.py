@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from anmok import progress
-from anmok.everyday import KINDS, everyday_pictures, everyday_texts
+from anmok.everyday import KINDS, everyday_photographs, everyday_pictures, everyday_texts
 from anmok.models.spec import TextSpec
+from anmok.pictures import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Feed", "Session", "Tower", "Trial", "embed", "no_past"]
 
 Tower = Literal["image", "text"]
+PHOTOGRAPHS = 8
 Feed = dict[str, "NDArray[Any]"]
 
 
@@ -57,6 +59,12 @@ class Trial:
     def batch(self, size: int) -> Feed:
         """So many of them, for taking times."""
         return next(self._feeds((self._rest * size)[:size], size))
+
+    def photographs(self, *, shrunk: bool) -> Iterator[Feed]:
+        """Large JPEGs, decoded whole or no larger than the transform needs."""
+        needed = self._checkpoint.transform.needed if shrunk else None
+        for photograph in everyday_photographs(PHOTOGRAPHS):
+            yield self._feed([read(photograph, needed=needed)])
 
     def _feeds(self, things: Sequence[Any], size: int) -> Iterator[Feed]:
         for start in range(0, len(things), size):
