@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,8 @@ from anmok.texts import Tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+os.environ["ANMOK_PRECISION"] = "fp32"  # also for what is loaded once for all tests: nothing is measured in between
 
 TINY = DualSpec(
     image=VitSpec(
@@ -33,9 +36,8 @@ TINY = DualSpec(
 
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path_factory, monkeypatch):
-    """No test reads or writes the user's cache, and none is measured in between."""
+    """No test reads or writes the user's cache."""
     monkeypatch.setenv("ANMOK_HOME", str(tmp_path_factory.getbasetemp() / "anmok-home"))
-    monkeypatch.setenv("ANMOK_PRECISION", "fp32")
 
 
 @pytest.fixture(scope="session")

@@ -19,12 +19,17 @@ def load(name: str | Path = "anmok-mini", *, engine: str = "auto", precision: st
     Args:
         name: the built-in "anmok-mini", a local folder or file, a hub id ("google/siglip2-base-patch16-224"),
             or open_clip's naming ("ViT-B-32/laion2b_s34b_b79k").
-        engine: "auto", "onnxruntime" or "torch".
-        precision: "auto" or "fp32".
+        engine: "auto", "onnxruntime", "openvino" (extra `openvino`) or "torch" (extra `train`).
+        precision: "fp32" is exact; "bf16" and "int8" are used where they stay near enough to it; "auto" (or what
+            `ANMOK_PRECISION` says) is the fastest of them on this machine, found after a while of work.
 
     Raises:
         CheckpointError: it cannot be loaded; says what was looked for and the way out.
-        SettingsError: an unknown engine or precision.
+        SettingsError: an unknown engine or precision, or one that the engine does not have.
+        MissingExtra: the engine is not installed.
+
+    Warns:
+        PrecisionRefused: the precision asked for is not near enough to fp32 for this checkpoint.
     """
     from anmok.checkpoints import load_checkpoint
 
