@@ -86,6 +86,21 @@ def test_what_gains_nothing_is_not_taken(checkpoint):
     assert all(speed == pytest.approx(1.05) for speed in choice.speeds.values())
 
 
+@pytest.mark.usefixtures("fast")
+def test_what_an_engine_cannot_run_is_told_and_left_out(checkpoint, monkeypatch):
+    opens = choose._Workshop.open
+
+    def broken(self, way):
+        if way.precision == "int8":
+            raise RuntimeError("no such\noperator")
+        return opens(self, way)
+
+    monkeypatch.setattr(choose._Workshop, "open", broken)
+    choice = choose.choose(checkpoint, "image", 1)
+    assert choice.way == EXACT
+    assert choice.refused[str(INT8)] == "it cannot be run: no such operator"
+
+
 @pytest.mark.usefixtures("slow")
 def test_a_precision_that_is_asked_for_need_not_be_faster():
     encoder = anmok.load("anmok-mini", precision="int8")

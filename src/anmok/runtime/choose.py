@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -123,11 +123,15 @@ def choose(
     if not candidates:
         return Choice()
     workshop = _Workshop(checkpoint, tower, threads)
-    speeds = {str(way): speed for way, speed in workshop.timed(candidates)}
-    wanted = sorted(candidates, key=lambda way: -speeds[str(way)])
-    chosen = workshop.first_fit([way for way in wanted if speeds[str(way)] >= GAIN or precision != "auto"])
-    shrunk = workshop.shrunk() if tower == "image" else None
-    result = Choice(chosen.way, chosen.certificate, speeds, chosen.refused, shrunk)
+    speeds, broken = workshop.timed(candidates)
+    wanted = sorted(speeds, key=lambda way: -speeds[way])
+    chosen = workshop.first_fit([way for way in wanted if speeds[way] >= GAIN or precision != "auto"])
+    result = replace(
+        chosen,
+        speeds={str(way): speed for way, speed in speeds.items()},
+        refused={**broken, **chosen.refused},
+        shrunk=workshop.shrunk() if tower == "image" else None,
+    )
     workshop.keep(result.way)
     cache.write_record(workshop.folder / _record_name(tower, engine, precision), asdict(result))
     return result
@@ -191,15 +195,23 @@ class _Workshop:
 
         return run
 
-    def timed(self, candidates: list[Way]) -> Iterator[tuple[Way, float]]:
-        """Times as fast as float32 in ONNX Runtime, in turns with it; geometric mean of one and BATCH at a time."""
+    def timed(self, candidates: list[Way]) -> tuple[dict[Way, float], dict[str, str]]:
+        """Times as fast as float32 in ONNX Runtime, in turns with it, the geometric mean of one and BATCH at a time.
+
+        What an engine cannot run comes back apart, with what it said.
+        """
+        speeds: dict[Way, float] = {}
+        broken: dict[str, str] = {}
         feeds = [self._trial.batch(size) for size in (1, BATCH)]
         with progress.task(f"measuring the {self._tower} tower", len(candidates)) as advance:
             for way in candidates:
-                session = self.open(way)
-                ratios = [_ratio(self._exact, session, feed) for feed in feeds]
-                yield way, statistics.geometric_mean(ratios)
+                try:
+                    session = self.open(way)
+                    speeds[way] = statistics.geometric_mean([_ratio(self._exact, session, feed) for feed in feeds])
+                except Exception as error:  # each engine has its own kinds
+                    broken[str(way)] = f"it cannot be run: {' '.join(str(error).split())[:200]}"
                 advance(1)
+        return speeds, broken
 
     def first_fit(self, candidates: list[Way]) -> Choice:
         """The first that stays near enough to float32, else float32."""

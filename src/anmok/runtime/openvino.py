@@ -69,4 +69,6 @@ def _core() -> Any:
         import openvino
     except ImportError as error:
         raise MissingExtra("openvino", "openvino", "engine='openvino'") from error
-    return openvino.Core()
+    core = openvino.Core()
+    core.set_property({"ENABLE_MMAP": False})  # a file may be gone, or replaced, while its model still runs
+    return core
