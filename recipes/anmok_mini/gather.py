@@ -93,6 +93,8 @@ def gather(data: Path, iconify: Path, annotations: Path, work: Path, *, font: Pa
                     if pair.source != "emoji_noto":  # measured in one style, as in the evaluation
                         continue
                 keep(known, texts, held=held)
+                if pair.source == "grocery":
+                    keep(*as_its_kind(pair, seed), held=held)
     for pair, texts in drawn(seed, font):
         keep(pair, texts, held=_number(pair.name) % 33 == 0)
     with progress.task("drawing icons", None) as advance:
@@ -139,6 +141,8 @@ def described(pair: Pair, emoji: Emoji, seed: int) -> tuple[Pair, Texts]:
     """The pair with more texts, named by its source."""
     source = "emoji" if pair.source.startswith("emoji") else pair.source
     english, korean = (list(pair.captions.get(language, ())) for language in ("en", "ko"))
+    if source == "grocery" and len(pair.labels) > 1:  # its kind is a pair of its own, see `as_its_kind`
+        del english[2], korean[2]
     random = np.random.default_rng((seed, _number(pair.name)))
     texts = Texts()
     label = pair.name
@@ -154,6 +158,19 @@ def described(pair: Pair, emoji: Emoji, seed: int) -> tuple[Pair, Texts]:
     every = tuple(texts.english + texts.korean)
     labels = pair.labels if source in CLASSES else (label,)
     return Pair(f"{source}-{pair.name}", pair.picture, every, labels, source, captions, dict(pair.facts)), texts
+
+
+def as_its_kind(pair: Pair, seed: int) -> tuple[Pair, Texts]:
+    """The same groceries named by their kind alone ("pear", not "Conference pears"), with it as their class.
+
+    Else all pears of another variety would be wrong answers to "pear".
+    """
+    english, korean = (pair.captions[language][2:3] or pair.captions[language][:1] for language in ("en", "ko"))
+    texts = Texts()
+    named(texts, list(english), list(korean), (), np.random.default_rng((seed, 1, _number(pair.name))))
+    captions = {"en": tuple(texts.english), "ko": tuple(texts.korean)}
+    every = tuple(texts.english + texts.korean)
+    return Pair(f"kind-{pair.name}", pair.picture, every, pair.labels[-1:], "kinds", captions, dict(pair.facts)), texts
 
 
 def named(

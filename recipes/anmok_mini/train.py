@@ -36,19 +36,19 @@ from words import korean_words, narrowed, sentence_vectors, teach, wordnet
 
 from anmok.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from anmok.doctor.checkpoint import write_golden
-from anmok.processor import usable_cores
 from anmok.loading import load
 from anmok.models.modules import DualEncoder
 from anmok.models.sizes import SIZES
 from anmok.pictures import Transform
+from anmok.processor import usable_cores
 from anmok.texts import Tokenizer
 from anmok.train.recipe import Recipe, with_options, write_recipe
 from anmok.train.start import module_of
 from anmok.train.tokenizer import train_tokenizer
 
 SHARES = {  # of each source in a batch
-    "grocery": 14, "clothing": 12, "trashnet": 7, "fashion_mnist": 4, "emoji": 20, "icons": 14, "openstax": 16,
-    "storybook": 6, "flags": 1, "recipes": 0.5, "digits": 4, "scenes": 3,
+    "grocery": 12, "kinds": 6, "clothing": 12, "trashnet": 7, "fashion_mnist": 4, "emoji": 20, "icons": 14,
+    "openstax": 16, "storybook": 6, "flags": 1, "recipes": 0.5, "digits": 4, "scenes": 3,
 }  # fmt: skip
 VOCABULARY, CONTEXT, SIDE, BATCH = 8192, 32, 96, 256
 
@@ -79,7 +79,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path("runs/anmok-mini"), help="pairs, vectors and runs")
     parser.add_argument("--word-steps", type=int, default=3000)
     parser.add_argument("--small-steps", type=int, default=2000, help="at 64 pixels")
-    parser.add_argument("--steps", type=int, default=2500, help="at 96 pixels")
+    parser.add_argument("--steps", type=int, default=1200, help="at 96 pixels")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as anmok train has it")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 SIDE = 96  # pixels of a view, square
 FEATURES = 1280
 VIEWS = {  # variations of each picture, by source
-    "grocery": 8, "clothing": 8, "trashnet": 8, "fashion_mnist": 8, "emoji": 6, "icons": 2, "openstax": 10,
-    "storybook": 8, "recipes": 8,
+    "grocery": 8, "kinds": 4, "clothing": 8, "trashnet": 8, "fashion_mnist": 8, "emoji": 6, "icons": 2,
+    "openstax": 10, "storybook": 8, "recipes": 8,
 }  # fmt: skip
 VARIATION = AugmentConfig(scale=(0.35, 1.0), mirror=0.5, turn=12, color=0.3, gray=0.1, erase=0.2)
 FOLDS = 5

@@ -23,9 +23,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anmok.processor import processor_name, usable_cores
 from anmok.pairs import Pair, open_pairs, write_shards
 from anmok.pictures import read
+from anmok.processor import processor_name, usable_cores
 from anmok.train.loop import train
 from anmok.train.recipe import Recipe, with_options
 

@@ -134,6 +134,32 @@ def test_every_caption_of_a_class_means_its_name(cldr):
     assert "상의" not in texts.meanings  # nobody says what it means: it is not taught
 
 
+def test_groceries_are_pairs_twice_by_name_and_by_kind(cldr):
+    from gather import Emoji, as_its_kind, described
+
+    english = ["Conference pears", "a photo of Conference pears in a grocery store", "pear", "A medium sized pear."]
+    pears = pair("m6", "grocery", ["Conference", "Pear"], english, ["콘퍼런스 배", "식료품점의 콘퍼런스 배 사진", "배"])
+    by_name, _ = described(pears, Emoji(cldr), 0)
+    by_kind, texts = as_its_kind(pears, 0)
+    assert by_name.labels == ("Conference", "Pear")
+    assert not {"pear", "배"} & set(by_name.texts)
+    assert (by_kind.source, by_kind.labels) == ("kinds", ("Pear",))
+    assert {"pear", "배"} < set(by_kind.texts)
+    assert not any("onference" in text or "콘퍼런스" in text for text in by_kind.texts)
+    assert set(texts.meanings.values()) == {"pear"}
+
+
+def test_groceries_without_a_kind_of_their_own_keep_every_name(cldr):
+    from gather import Emoji, as_its_kind, described
+
+    english, korean = ["red beets", "a photo of red beets in a grocery store", "red beet"], ["비트", "비트 사진"]
+    beets = pair("m7", "grocery", ["Red-Beet"], english, korean)
+    assert {"red beet", "비트"} < set(described(beets, Emoji(cldr), 0)[0].texts)
+    by_kind, _ = as_its_kind(beets, 0)
+    assert by_kind.labels == ("Red-Beet",)
+    assert {"red beet", "비트"} < set(by_kind.texts)
+
+
 def test_emoji_of_all_styles_are_one_label_and_get_keywords(cldr):
     from gather import Emoji, described
 
