@@ -18,6 +18,7 @@ import time
 import uuid
 import zlib
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -38,9 +39,9 @@ __all__ = ["INDEX", "IndexUnusable", "Stamp", "VectorIndex", "build", "extend", 
 Graph: TypeAlias = Any  # usearch.index.Index, which comes without types
 
 INDEX = "index.usearch"
-MAGIC = b"ANMOKIX1"
+MAGIC = b"ANMOKIX2"
 TAIL = struct.Struct("<II8s")  # bytes of the stamp, its checksum, MAGIC
-CONNECTIVITY = 16  # links of a node: usearch's default; recall on clustered pictures is above 0.99 with it
+CONNECTIVITY = 16  # links of a node
 EXPANSION_ADD = 128
 STALE_DRAFT_S = 24 * 3600  # a draft this old was left by a process that died
 
@@ -53,7 +54,8 @@ class IndexUnusable(Exception):
 class Stamp:
     """What a graph stands for: the rows 1..`last_id` of the store `store` as of `generation`.
 
-    `rows`: nodes in the graph, rows deleted since included. `checksum`: CRC-32 of the graph's bytes.
+    `rows`: nodes in the graph, rows deleted since included. `largest`: the number that becomes 127 in the graph, where
+    vectors are kept in 8 bits. `checksum`: CRC-32 of the graph's bytes.
     """
 
     store: str
@@ -61,6 +63,7 @@ class Stamp:
     dimension: int
     last_id: int
     rows: int
+    largest: float = 1.0
     checksum: int = 0
 
 
@@ -93,15 +96,17 @@ class VectorIndex:
     def search(self, queries: Vectors, count: int) -> Ids:
         """Ids of about the `count` nearest nodes, int64 [q, count]; 0 (never an id) fills up short rows."""
         self._graph.expansion_search = max(EXPANSION_ADD, count)
-        found = self._graph.search(queries, count, threads=settings().threads)
+        found = self._graph.search(_in_8_bits(queries, self.stamp), count, threads=settings().threads)
         keys = np.asarray(found.keys).reshape(len(queries), -1).astype(np.int64)
         counts = np.asarray(getattr(found, "counts", [keys.shape[1]])).reshape(-1, 1)
         keys[np.arange(keys.shape[1])[None, :] >= counts] = 0
         return keys
 
-    def get(self, ids: Ids) -> list[NDArray[np.float16] | None]:
-        """The vectors that the graph holds for these ids."""
-        return [self._graph.get(int(number)) for number in ids]
+    def holds(self, ids: Ids, rows: Vectors) -> NDArray[np.bool_]:
+        """Whether the graph has these vectors for these ids."""
+        expected = _in_8_bits(rows, self.stamp)
+        held = (self._graph.get(int(number)) for number in ids)
+        return np.array([h is not None and np.array_equal(h.ravel(), e) for h, e in zip(held, expected, strict=True)])
 
     def close(self) -> None:
         """Unmap the file; Windows replaces no file that is mapped."""
@@ -120,7 +125,12 @@ def signature(folder: Path) -> tuple[int, ...] | None:
 def build(stamp: Stamp, blocks: Iterable[Block]) -> tuple[Graph, Stamp]:
     """A new graph of the rows, and its stamp."""
     graph = _graph(stamp.dimension)
-    return graph, replace(stamp, rows=_add(graph, blocks))
+    blocks = iter(blocks)
+    first = next(blocks, None)
+    if first is None:
+        return graph, stamp
+    stamp = replace(stamp, largest=max(float(np.abs(first[1]).max()), 1e-6))
+    return graph, replace(stamp, rows=_add(graph, chain([first], blocks), stamp))
 
 
 def extend(folder: Path, old: Stamp, new: Stamp, blocks: Iterable[Block]) -> tuple[Graph, Stamp]:
@@ -134,7 +144,8 @@ def extend(folder: Path, old: Stamp, new: Stamp, blocks: Iterable[Block]) -> tup
             raise IndexUnusable("it was replaced meanwhile")
         graph = _graph(old.dimension)
         graph.load(str(folder / INDEX))
-        return graph, replace(new, rows=old.rows + _add(graph, blocks))
+        new = replace(new, largest=old.largest)
+        return graph, replace(new, rows=old.rows + _add(graph, blocks, new))
     except RuntimeError as error:  # usearch raises what C++ threw
         raise IndexUnusable(f"usearch says: {error}") from error
 
@@ -167,16 +178,23 @@ def write(folder: Path, graph: Graph, stamp: Stamp) -> None:
 def _graph(dimension: int) -> Graph:
     from usearch.index import Index  # 0.15 s, and only large stores need it
 
-    return Index(
-        ndim=dimension, metric="ip", dtype="f16", connectivity=CONNECTIVITY, expansion_add=EXPANSION_ADD
-    )  # f16 is what the database holds: nothing more is lost
+    return Index(ndim=dimension, metric="ip", dtype="i8", connectivity=CONNECTIVITY, expansion_add=EXPANSION_ADD)
 
 
-def _add(graph: Graph, blocks: Iterable[Block]) -> int:
+def _in_8_bits(rows: Vectors, stamp: Stamp) -> NDArray[np.int8]:
+    """Enough to find candidates, which are then ranked by what the database holds; half the memory of 16 bits.
+
+    The largest number that was seen becomes 127: the numbers of a unit vector are far from 1, and would else be left
+    with three bits.
+    """
+    return np.clip(np.rint(rows * np.float32(127 / stamp.largest)), -127, 127).astype(np.int8)
+
+
+def _add(graph: Graph, blocks: Iterable[Block], stamp: Stamp) -> int:
     threads = settings().threads
     added = 0
     for ids, rows in blocks:
-        graph.add(ids.astype(np.uint64), rows, threads=threads)
+        graph.add(ids.astype(np.uint64), _in_8_bits(rows, stamp), threads=threads)
         added += len(ids)
     return added
 
