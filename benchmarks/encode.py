@@ -26,7 +26,7 @@ from anmok.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from anmok.models.modules.dual import DualEncoder
 from anmok.models.sizes import SIZES
 from anmok.pictures import Transform, normalize
-from anmok.runtime.choose import Way, open_tower, ways
+from anmok.runtime.choice import Way, open_tower, ways
 from anmok.texts import Tokenizer
 from anmok.texts.templates import TEMPLATES, prompts
 

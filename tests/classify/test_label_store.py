@@ -99,3 +99,36 @@ def test_bad_changes_leave_the_store_as_it_was(encoder, tmp_path):
         with pytest.raises(LabelError, match=r"there is no label 'taby'. Did you mean 'tabby'"):
             store.delete(["cat", "taby"])
         assert store.labels.names == ("tabby", "cat")
+
+
+def test_what_was_written_before_a_kill_is_not_encoded_again(encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr("anmok.classify.label_store.CHUNK", 2)
+    encode, calls = encoder.encode_text, []
+
+    def dies(texts):
+        calls.append(texts)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return encode(texts)
+
+    names = ["a", "b", "c", "d", "e"]
+    monkeypatch.setattr(encoder, "encode_text", dies)
+    with LabelStore(tmp_path / "l.anmok", encoder, templates=["{}"]) as store, pytest.raises(KeyboardInterrupt):
+        store.add(names)
+    monkeypatch.setattr(encoder, "encode_text", encode)
+    encoder.encoded_texts.clear()
+    with LabelStore(tmp_path / "l.anmok", encoder) as store:
+        assert store.add(names).added == ("e",)
+        assert encoder.encoded_texts == ["e"]
+        assert store.labels.names == tuple(names)
+
+
+def test_one_label_more_reads_no_other(encoder, tmp_path, monkeypatch):
+    with LabelStore(tmp_path / "l.anmok", encoder) as store:
+        store.add([Label("cat", parent="animal"), Label("animal", parent="thing"), "thing"])
+        monkeypatch.setattr(LabelStore, "_rows", None)
+        changes = store.add([Label("tabby", parent="cat"), Label("animal", parent="thing")])
+        assert (changes.added, changes.unchanged) == (("tabby",), ("animal",))
+        store.delete(["thing"])
+        with pytest.raises(LabelError, match="parents go in a circle"):
+            store.add([Label("animal", parent="tabby")])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anmok.runtime import cache
-from anmok.runtime.choose import tower_graph
+from anmok.runtime.choice import tower_graph
 from anmok.runtime.onnxruntime import open_session
 
 MADE = {"fingerprint": "f", "processor": "p", "threads": "1", "anmok": "1"}

@@ -9,8 +9,8 @@ import pytest
 
 from anmok.encoder import Encoder
 from anmok.errors import MissingExtra
-from anmok.runtime import choose, openvino
-from anmok.runtime.choose import Way
+from anmok.runtime import choice, openvino
+from anmok.runtime.choice import Way
 
 PICTURES = [np.random.default_rng(seed).integers(0, 256, (40, 56, 3), dtype=np.uint8) for seed in range(5)]
 TEXTS = ["a cat", "a photo of a red bag", "a photo of a cup", *(f"a photo of a number {i}" for i in range(150))]
@@ -39,9 +39,9 @@ def test_float32_equals_onnx_runtime(checkpoint):
 def test_fewer_bits_are_near(checkpoint, tower, way):
     if way.precision == "bf16" and not openvino.has_bf16():
         pytest.skip("this processor has no bfloat16")
-    feed = choose.Trial(checkpoint, tower).batch(8)
+    feed = choice.Trial(checkpoint, tower).batch(8)
     exact, found = (
-        choose.open_tower(checkpoint, tower, one, threads=1).run(["embedding"], feed)[0] for one in (choose.EXACT, way)
+        choice.open_tower(checkpoint, tower, one, threads=1).run(["embedding"], feed)[0] for one in (choice.EXACT, way)
     )
     cosines = (exact * found).sum(axis=1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(found, axis=1)
     assert 0.99 < cosines.min() < 0.9999999
@@ -49,7 +49,7 @@ def test_fewer_bits_are_near(checkpoint, tower, way):
 
 @pytest.mark.usefixtures("_installed")
 def test_outputs_belong_to_the_caller(checkpoint):
-    session = choose.open_tower(checkpoint, "image", Way("openvino", "fp32"), threads=1)
+    session = choice.open_tower(checkpoint, "image", Way("openvino", "fp32"), threads=1)
     first = session.run(["embedding"], {"pixels": np.zeros((1, 32, 32, 3), np.uint8)})[0]
     before = first.copy()
     session.run(["embedding"], {"pixels": np.full((1, 32, 32, 3), 255, np.uint8)})

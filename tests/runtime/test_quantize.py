@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from anmok.runtime.choose import tower_graph
+from anmok.runtime.choice import tower_graph
 from anmok.runtime.onnxruntime import open_session
 from anmok.runtime.quantize import calibrate, quantize
 from anmok.runtime.trial import Trial, embed

@@ -4,6 +4,7 @@ from anmok.classify.classifier import Classifier, Prediction, Predictions
 from anmok.classify.label_store import LabelStore
 from anmok.classify.labels import Label, LabelSet
 from anmok.classify.prompts import encode_labels, resolve_templates
+from anmok.classify.stored import StoredClassifier, open_classifier
 
 __all__ = [
     "Classifier",
@@ -12,6 +13,8 @@ __all__ = [
     "LabelStore",
     "Prediction",
     "Predictions",
+    "StoredClassifier",
     "encode_labels",
+    "open_classifier",
     "resolve_templates",
 ]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Pictures = Picture | Sequence[Picture]
 
-__all__ = ["Classifier", "Prediction", "Predictions"]
+__all__ = ["Classifier", "Prediction", "Predictions", "Recognizer", "probabilities_of", "ranked"]
 
 CELLS = 1 << 22  # pictures times labels scored at a time, so that a million labels fit into memory
 
@@ -61,7 +61,64 @@ class Predictions(list[Prediction]):
         self.error = error
 
 
-class Classifier:
+class Recognizer:
+    """What every classifier can: pictures in, predictions out."""
+
+    encoder: Encoder
+    threshold: float  # on `match`, from which on a picture shows one of the labels
+
+    def classify_embeddings(
+        self, embeddings: Embeddings, *, top: int = 5, back_off: float | None = None
+    ) -> list[Predictions]:
+        """As `classify`, for pictures that are encoded already."""
+        raise NotImplementedError
+
+    def labels_named(self, names: Iterable[str]) -> list[Label]:
+        """The labels of these names, as far as there are such."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        """How many labels there are."""
+        raise NotImplementedError
+
+    def classify(
+        self,
+        pictures: Pictures,
+        *,
+        top: int = 5,
+        on_error: Literal["raise", "skip"] = "raise",
+        back_off: float | None = None,
+    ) -> list[Predictions]:
+        """The best labels of each picture.
+
+        Args:
+            pictures: what `Encoder.encode_image` takes.
+            top: how many predictions per picture; all where there are fewer labels.
+            on_error: "skip" gives a bad picture an empty list with its `error` set; "raise" raises.
+            back_off: with labels that have parents: where no label is this probable (0..1), the first prediction
+                is the narrowest parent that is.
+
+        Returns:
+            One Predictions (a list) per picture, in order.
+
+        Raises:
+            PictureError: a picture cannot be used (with on_error="raise").
+        """
+        embeddings = self.encoder.encode_image(pictures, on_error=on_error)
+        found = self.classify_embeddings(embeddings, top=top, back_off=back_off)
+        results = [Predictions() for _ in range(len(embeddings) + len(embeddings.failed))]
+        for index, predictions in zip(embeddings.indices, found, strict=True):
+            results[index] = predictions
+        for failure in embeddings.failed:
+            results[failure.index] = Predictions(error=failure.error)
+        return results
+
+    @cached_property
+    def _background(self) -> scores.Background:
+        return scores.background(self.encoder)
+
+
+class Classifier(Recognizer):
     """Recognises what the labels name, without training.
 
     Args:
@@ -136,38 +193,6 @@ class Classifier:
             store.add(self.labels, embeddings=self.embeddings)
             store.threshold = self.threshold
 
-    def classify(
-        self,
-        pictures: Pictures,
-        *,
-        top: int = 5,
-        on_error: Literal["raise", "skip"] = "raise",
-        back_off: float | None = None,
-    ) -> list[Predictions]:
-        """The best labels of each picture.
-
-        Args:
-            pictures: what `Encoder.encode_image` takes.
-            top: how many predictions per picture; all where there are fewer labels.
-            on_error: "skip" gives a bad picture an empty list with its `error` set; "raise" raises.
-            back_off: with labels that have parents: where no label is this probable (0..1), the first prediction
-                is the narrowest parent that is.
-
-        Returns:
-            One Predictions (a list) per picture, in order.
-
-        Raises:
-            PictureError: a picture cannot be used (with on_error="raise").
-        """
-        embeddings = self.encoder.encode_image(pictures, on_error=on_error)
-        found = self.classify_embeddings(embeddings, top=top, back_off=back_off)
-        results = [Predictions() for _ in range(len(embeddings) + len(embeddings.failed))]
-        for index, predictions in zip(embeddings.indices, found, strict=True):
-            results[index] = predictions
-        for failure in embeddings.failed:
-            results[failure.index] = Predictions(error=failure.error)
-        return results
-
     def classify_embeddings(
         self, embeddings: Embeddings, *, top: int = 5, back_off: float | None = None
     ) -> list[Predictions]:
@@ -184,14 +209,33 @@ class Classifier:
             rows = embeddings[start : start + step]
             cosines = rows @ self.embeddings
             matches = self._background.match_cosines(cosines)
-            probabilities = self._probabilities(cosines)
+            probabilities = probabilities_of(self.encoder, cosines)
             for row in range(len(rows)):
-                results.append(self._predictions(cosines[row], probabilities[row], matches[row], top, back_off))
+                best = ranked(
+                    self.labels,
+                    None if back_off is None else self._hierarchy,
+                    cosines[row],
+                    probabilities[row],
+                    matches[row],
+                    top=top,
+                    back_off=back_off,
+                    add=self.encoder.score == "softmax",
+                )
+                results.append(Predictions(best, found=bool(matches[row].max() >= self.threshold)))
         return results
+
+    def labels_named(self, names: Iterable[str]) -> list[Label]:
+        """The labels of these names, as far as there are such."""
+        wanted = set(names)
+        return [label for label in self.labels if label.name in wanted]
+
+    def __len__(self) -> int:
+        """How many labels there are."""
+        return len(self.labels)
 
     def probabilities(self, embeddings: Embeddings) -> NDArray[np.float64]:
         """Probability of each label for each picture, [n, m]."""
-        return self._probabilities(embeddings @ self.embeddings)
+        return probabilities_of(self.encoder, embeddings @ self.embeddings)
 
     def matches(self, embeddings: Embeddings) -> NDArray[np.float32]:
         """Honest score of each label for each picture, [n, m] in 0..1 (see `anmok.scores`)."""
@@ -221,42 +265,76 @@ class Classifier:
         return self.threshold
 
     @cached_property
-    def _background(self) -> scores.Background:
-        return scores.background(self.encoder)
-
-    @cached_property
     def _hierarchy(self) -> Hierarchy:
         return Hierarchy(self.labels)
 
-    def _probabilities(self, cosines: NDArray[np.float32]) -> NDArray[np.float64]:
-        logits = cosines.astype(np.float64) * self.encoder.logit_scale + self.encoder.logit_bias
-        if self.encoder.score == "sigmoid":
-            sigmoid: NDArray[np.float64] = 0.5 * (1 + np.tanh(logits / 2))
-            return sigmoid
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        softmax: NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
-        return softmax
 
-    def _predictions(
-        self,
-        cosines: NDArray[np.float32],
-        probabilities: NDArray[np.float64],
-        matches: NDArray[np.float32],
-        top: int,
-        back_off: float | None,
-    ) -> Predictions:
-        def predict(label: str, probability: float, members: NDArray[np.intp]) -> Prediction:
-            return Prediction(label, probability, float(cosines[members].max()), float(matches[members].max()))
+def probabilities_of(
+    encoder: Encoder,
+    cosines: NDArray[np.float32],
+    others: NDArray[np.float32] | None = None,
+    weight: float = 0.0,
+) -> NDArray[np.float64]:
+    """How probable each of the labels is that a picture was compared with.
 
-        best = np.argsort(-cosines, kind="stable")[:top]  # by cosine: probabilities may saturate and tie
-        predictions = [
-            predict(self.labels[i].name, float(probabilities[i]), best[k : k + 1]) for k, i in enumerate(best)
-        ]
-        if back_off is not None and probabilities[best[0]] < back_off:
-            add = self.encoder.score == "softmax"
-            node = self._hierarchy.surest(probabilities, back_off, add=add)
-            if node is not None:
-                name, probability = node
-                wider = predict(name, probability, self._hierarchy.members[name])
-                predictions = [wider, *(item for item in predictions if item.label != name)][:top]
-        return Predictions(predictions, found=bool(matches.max() >= self.threshold))
+    Args:
+        encoder: whose scale, bias and kind of score.
+        cosines: of pictures and labels, [n, m].
+        others: of a sample of further labels, [n, k]; they count in a softmax.
+        weight: how many further labels each of them stands for.
+
+    Returns:
+        [n, m].
+    """
+
+    def logits(cosine: NDArray[np.float32]) -> NDArray[np.float64]:
+        return cosine.astype(np.float64) * encoder.logit_scale + encoder.logit_bias
+
+    if encoder.score == "sigmoid":
+        sigmoid: NDArray[np.float64] = 0.5 * (1 + np.tanh(logits(cosines) / 2))
+        return sigmoid
+    highest = logits(cosines).max(axis=1, keepdims=True)
+    exponentials = np.exp(logits(cosines) - highest)
+    total = exponentials.sum(axis=1, keepdims=True)
+    if others is not None and weight:
+        total += weight * np.exp(logits(others) - highest).sum(axis=1, keepdims=True)
+    softmax: NDArray[np.float64] = exponentials / total
+    return softmax
+
+
+def ranked(
+    labels: LabelSet,
+    hierarchy: Hierarchy | None,
+    cosines: NDArray[np.float32],
+    probabilities: NDArray[np.float64],
+    matches: NDArray[np.float32],
+    *,
+    top: int,
+    back_off: float | None,
+    add: bool,
+) -> list[Prediction]:
+    """The best labels of one picture.
+
+    Args:
+        labels: [m].
+        hierarchy: of the labels; needed with `back_off`.
+        cosines: [m].
+        probabilities: [m].
+        matches: [m].
+        top: at most so many.
+        back_off: see `Recognizer.classify`.
+        add: whether probabilities add up (softmax).
+    """
+
+    def predict(label: str, probability: float, members: NDArray[np.intp]) -> Prediction:
+        return Prediction(label, probability, float(cosines[members].max()), float(matches[members].max()))
+
+    best = np.argsort(-cosines, kind="stable")[:top]  # by cosine: probabilities may saturate and tie
+    predictions = [predict(labels[i].name, float(probabilities[i]), best[k : k + 1]) for k, i in enumerate(best)]
+    if back_off is not None and hierarchy is not None and probabilities[best[0]] < back_off:
+        node = hierarchy.surest(probabilities, back_off, add=add)
+        if node is not None:
+            name, probability = node
+            wider = predict(name, probability, hierarchy.members[name])
+            predictions = [wider, *(item for item in predictions if item.label != name)][:top]
+    return predictions

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anmok import scores
+from anmok import progress, scores
 from anmok.classify.labels import Label, LabelSet
 from anmok.classify.prompts import Templates, encode_labels, resolve_templates
 from anmok.embeddings import Embeddings, unit
@@ -16,17 +16,19 @@ from anmok.errors import FingerprintMismatch, LabelError, did_you_mean
 from anmok.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
     from anmok.encoder import Encoder
+    from anmok.store import Match
 
     Row = tuple[int, Label, NDArray[np.float32]]
 
-__all__ = ["LabelChanges", "LabelStore"]
+__all__ = ["LabelChanges", "LabelStore", "facts_of", "label_of"]
 
 KIND = "labels"
+CHUNK = 2048  # labels that are encoded and written at once
 
 
 @dataclass(frozen=True)
@@ -139,18 +141,16 @@ class LabelStore:
             LabelError: labels given twice, or parents that go in a circle with those in the store; nothing is added.
         """
         given = labels if isinstance(labels, LabelSet) else LabelSet(labels)
-        present = {label.name: (order, label) for order, label, _ in self._rows()}
-        LabelSet(({name: label for name, (_, label) in present.items()} | {one.name: one for one in given}).values())
+        present = self._present(given.names)
+        self._check_parents(given)
         added = [label for label in given if label.name not in present]
         changed = [label for label in given if label.name in present and label != present[label.name][1]]
-        first = max((order for order, _ in present.values()), default=-1) + 1
-        order_of = {label.name: first + index for index, label in enumerate(added)}
-        order_of |= {label.name: present[label.name][0] for label in changed}
-        self._write([label for label in given if label.name in order_of], order_of, given, embeddings)
+        self._write(added + changed, {name: order for name, (order, _) in present.items()}, given, embeddings)
+        written = {label.name for label in added + changed}
         return LabelChanges(
             tuple(label.name for label in added),
             tuple(label.name for label in changed),
-            tuple(label.name for label in given if label.name not in order_of),
+            tuple(label.name for label in given if label.name not in written),
         )
 
     def delete(self, names: Iterable[str]) -> None:
@@ -160,11 +160,22 @@ class LabelStore:
             LabelError: a name is not there; nothing is deleted.
         """
         names = [names] if isinstance(names, str) else list(names)
-        present = [label.name for _, label, _ in self._rows()]
         for name in names:
-            if name not in present:
-                raise LabelError(f"{self.path}: there is no label {name!r}.{did_you_mean(name, present)}")
+            if name not in self._store:
+                raise LabelError(f"{self.path}: there is no label {name!r}.{did_you_mean(name, self._store.keys())}")
         self._store.delete(names)
+
+    def get(self, names: Iterable[str]) -> list[Label]:
+        """The labels of these names, as far as they are there."""
+        return [label for _, label in self._present(names).values()]
+
+    def nearest(self, vectors: NDArray[np.float32], count: int) -> list[list[Match]]:
+        """The `count` labels nearest to each unit vector [n, d], by the store's index; their facts are the metadata."""
+        return self._store.search(vectors, count)
+
+    def sample(self, count: int) -> NDArray[np.float32]:
+        """Embeddings of labels drawn at random, always the same ones: about `count`, or all where they are fewer."""
+        return self._store.sample(count)
 
     def _check(self, contract: dict[str, Any], wanted: tuple[str, ...] | None) -> tuple[str, ...]:
         """Whether the store is of labels, of this encoder and these templates; returns its templates."""
@@ -184,21 +195,52 @@ class LabelStore:
             )
         return templates
 
+    def _present(self, names: Iterable[str]) -> dict[str, tuple[int, Label]]:
+        """Those of these labels that are in the store, with their places."""
+        items = (item for some in _chunks(list(names)) for item in self._store.get(some))
+        return {
+            item.key: (int(item.metadata["order"]), label_of(item.key, item.metadata))
+            for item in items
+            if item is not None
+        }
+
+    def _check_parents(self, given: LabelSet) -> None:
+        """No circle of parents may arise; only what is above the given labels can be part of one."""
+        known = {label.name: label for label in given}
+        names = {label.parent for label in given if label.parent} - set(known)
+        while names:
+            above = self.get(names)
+            known |= {label.name: label for label in above}
+            names = {label.parent for label in above if label.parent} - set(known)
+        LabelSet(known.values())
+
     def _write(
         self, labels: list[Label], order_of: dict[str, int], given: LabelSet, embeddings: Embeddings | None
     ) -> None:
-        if not labels:
-            return
-        if embeddings is None:
-            vectors = encode_labels(self.encoder, labels, self.templates).vectors
-        else:
+        """Encode and write, some at a time: after a kill the rest is written by adding the same labels again."""
+        if embeddings is not None:
             embeddings.require(self.encoder.fingerprint)
-            vectors = embeddings.vectors[[given.names.index(label.name) for label in labels]]
-        facts = [
-            {"order": order_of[label.name], "synonyms": list(label.synonyms), "ko": label.ko, "parent": label.parent}
-            for label in labels
-        ]
-        self._store.upsert([label.name for label in labels], vectors, facts)
+            row_of = {name: row for row, name in enumerate(given.names)}
+        with progress.task("adding labels", len(labels)) as advance:
+            for some in _chunks(labels):
+                if embeddings is None:
+                    with progress.listen(_quiet):  # one line for all of them
+                        vectors = encode_labels(self.encoder, some, self.templates).vectors
+                else:
+                    vectors = embeddings.vectors[[row_of[label.name] for label in some]]
+                with self._store.transaction():
+                    first = self._next_order()
+                    new = [label.name for label in some if label.name not in order_of]
+                    places = order_of | {name: first + index for index, name in enumerate(new)}
+                    self._store.upsert([label.name for label in some], vectors, [facts_of(one, places) for one in some])
+                    self._store.documents(KIND)["next"] = first + len(new)
+                advance(len(some))
+        self._store.refresh_index()
+
+    def _next_order(self) -> int:
+        """The place of the next new label."""
+        known = self._store.documents(KIND).get("next")
+        return int(known) if known is not None else max((order for order, _, _ in self._rows()), default=-1) + 1
 
     def _embeddings(self, rows: list[Row]) -> Embeddings:
         vectors = np.array([vector for _, _, vector in rows]).reshape(-1, self.encoder.dimension)
@@ -209,6 +251,28 @@ class LabelStore:
         rows: list[Row] = []
         for keys, vectors, metadata in self._store.scan():
             for key, vector, facts in zip(keys, vectors, metadata, strict=True):
-                label = Label(key, tuple(facts["synonyms"]), facts["ko"], facts["parent"])
-                rows.append((int(facts["order"]), label, vector))
+                rows.append((int(facts["order"]), label_of(key, facts), vector))
         return sorted(rows, key=lambda row: row[0])
+
+
+def label_of(name: str, facts: dict[str, Any]) -> Label:
+    """A label from its row."""
+    return Label(name, tuple(facts["synonyms"]), facts["ko"], facts["parent"])
+
+
+def facts_of(label: Label, order_of: dict[str, int]) -> dict[str, Any]:
+    """What a row holds beside name and vector."""
+    return {
+        "order": order_of[label.name],
+        "synonyms": list(label.synonyms),
+        "ko": label.ko,
+        "parent": label.parent,
+    }
+
+
+def _chunks(items: list[Any]) -> Iterator[list[Any]]:
+    return (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))
+
+
+def _quiet(_: progress.Progress) -> None:
+    """Listen to nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +61,7 @@ class LabelSet:
     """
 
     labels: tuple[Label, ...]
+    _parents: dict[str, str | None] = field(init=False, repr=False, compare=False)
 
     def __init__(self, labels: Iterable[Label | str]) -> None:
         if isinstance(labels, (str, bytes)):
@@ -69,6 +70,7 @@ class LabelSet:
         if not items:
             raise LabelError("there are no labels: give at least one")
         object.__setattr__(self, "labels", items)
+        object.__setattr__(self, "_parents", {label.name: label.parent for label in items})
         self._check()
 
     @property
@@ -91,9 +93,8 @@ class LabelSet:
         >>> LabelSet([Label("tabby", parent="cat"), Label("cat", parent="animal")]).path("tabby")
         ('tabby', 'cat', 'animal')
         """
-        parents = {label.name: label.parent for label in self.labels}
         path = [name]
-        while (parent := parents.get(path[-1])) is not None:
+        while (parent := self._parents.get(path[-1])) is not None:
             path.append(parent)
         return tuple(path)
 
@@ -174,15 +175,15 @@ class LabelSet:
         twice = [name for name in self.names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
         if twice:
             raise LabelError(f"labels given twice: {_first([repr(name) for name in dict.fromkeys(twice)], ', ')}")
-        parents = {label.name: label.parent for label in self.labels}
-        for name in parents:
+        ends: set[str] = set()  # from here the parents come to an end
+        for name in self._parents:
             path = [name]
-            while (parent := parents.get(path[-1])) is not None:
+            while path[-1] not in ends and (parent := self._parents.get(path[-1])) is not None:
+                if parent in path:
+                    circle = [*path[path.index(parent) :], parent]
+                    raise LabelError(f"parents go in a circle: {' → '.join(circle)}. Take one of the parents away")
                 path.append(parent)
-                if parent == name:
-                    raise LabelError(f"parents go in a circle: {' → '.join(path)}. Take one of the parents away")
-                if len(path) > len(parents) + 1:
-                    break  # leads into a circle further up, reported from there
+            ends.update(path)
 
 
 def _label_of(row: dict[str, str]) -> Label:

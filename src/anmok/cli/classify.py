@@ -12,7 +12,7 @@ from anmok.cli.output import emit, finish, say, show_progress
 from anmok.errors import SettingsError
 
 if TYPE_CHECKING:
-    from anmok.classify import Classifier, LabelSet
+    from anmok.classify import Classifier, StoredClassifier
     from anmok.classify.classifier import Predictions
     from anmok.encoder import Encoder
     from anmok.report import Card
@@ -58,20 +58,20 @@ def classify(
     finish(sum(predictions.error is not None for predictions in results))
 
 
-def make_classifier(encoder: Encoder, labels: str, templates: str) -> Classifier:
+def make_classifier(encoder: Encoder, labels: str, templates: str) -> Classifier | StoredClassifier:
     """A classifier from what `--labels` was given: a,b,c, a file, or a label set in a store.
 
     Raises:
         LabelError: the labels cannot be used.
         SettingsError: a file was named that is not there.
     """
-    from anmok.classify import Classifier, LabelSet
+    from anmok.classify import Classifier, LabelSet, open_classifier
 
     if not labels.strip():
         raise SettingsError("--labels is empty: give a,b,c, a text file, a CSV or a label set")
     path = Path(labels)
     if _is_folder(path):
-        return Classifier.from_store(path, encoder)
+        return open_classifier(path, encoder)
     if "," not in labels and path.suffix in (".txt", ".csv", ".anmok") and not path.exists():
         raise SettingsError(f"--labels {labels}: no such file")
     return Classifier(encoder, LabelSet.parse(labels), templates=templates)
@@ -107,22 +107,29 @@ def _print(picture: str, predictions: Predictions) -> None:
         print(f"  {prediction.probability:6.1%} {bar:<20} {prediction.label}")
 
 
-def _page(files: list[str], results: list[Predictions], classifier: Classifier, path: Path) -> Path:
+def _page(files: list[str], results: list[Predictions], classifier: Classifier | StoredClassifier, path: Path) -> Path:
     from anmok.report import Page, Row, write
 
-    cards = [card_of(picture, found, classifier.labels) for picture, found in zip(files, results, strict=True)]
-    facts = {"pictures": str(len(files)), "labels": str(len(classifier.labels)), "model": classifier.encoder.name}
+    korean = korean_names(classifier, results)
+    cards = [card_of(picture, found, korean) for picture, found in zip(files, results, strict=True)]
+    facts = {"pictures": str(len(files)), "labels": str(len(classifier)), "model": classifier.encoder.name}
     return write(Page("What anmok sees · 안목이 본 것", facts=facts, rows=[Row("Pictures · 사진", cards)]), path)
 
 
-def card_of(picture: str, predictions: Predictions, labels: LabelSet) -> Card:
+def korean_names(classifier: Classifier | StoredClassifier, results: list[Predictions]) -> dict[str, str]:
+    """Korean names of the labels that were predicted, where they have one."""
+    names = {prediction.label for predictions in results for prediction in predictions}
+    return {label.name: label.ko for label in classifier.labels_named(names) if label.ko}
+
+
+def card_of(picture: str, predictions: Predictions, korean: dict[str, str]) -> Card:
     """A report card of one picture and its labels, with their Korean names where they have one."""
     from anmok.report import Card, thumbnail
 
     name = Path(picture).name
     if predictions.error is not None:
         return Card(name, error=predictions.error)
-    korean = {label.name: f"{label.name} · {label.ko}" for label in labels.labels if label.ko}
-    bars = tuple((korean.get(p.label, p.label), p.probability) for p in predictions)
+    both = {name: f"{name} · {ko}" for name, ko in korean.items()}
+    bars = tuple((both.get(p.label, p.label), p.probability) for p in predictions)
     sure = predictions.found
     return Card(name, thumbnail(picture), bars, badge="" if sure else NONE, faint=not sure)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anmok.cli import collections, options
-from anmok.cli.classify import card_of, make_classifier
+from anmok.cli.classify import card_of, korean_names, make_classifier
 from anmok.cli.output import finish, say, show_progress
 
 if TYPE_CHECKING:
@@ -65,18 +65,20 @@ def _run(folder: Path, labels: Path, model: str, output: Path, *, own: bool) -> 
             say(f"  {Path(picture).name:<36} {best}")
         collection = Collection(Path(scratch) / "demo.anmok", encoder=encoder)
         collection.add_folder(folder)
-        queries = classifier.labels.names[:6] if own else QUERIES
+        recognised = dict.fromkeys(predictions[0].label for predictions in results if predictions)
+        queries = list(recognised)[:6] if own else QUERIES
         rows = [_found(collection, query) for query in queries]
         rows.append(_similar(collection, pictures))
         collection.close()
     facts = {
         "pictures · 사진": str(len(pictures)),
-        "labels · 라벨": str(len(classifier.labels)),
+        "labels · 라벨": str(len(classifier)),
         "recognised in · 인식": f"{classified - start:.1f} s",
         "recognised and searched in · 전체": f"{time.perf_counter() - start:.1f} s",
         "model · 모델": encoder.name,
     }
-    cards = [card_of(picture, found, classifier.labels) for picture, found in zip(pictures, results, strict=True)]
+    korean = korean_names(classifier, results)
+    cards = [card_of(picture, found, korean) for picture, found in zip(pictures, results, strict=True)]
     page = Page(
         "안목 anmok",
         "Recognised with words alone, nothing was trained for these labels. · 학습 없이 말만으로 알아본 결과입니다.",

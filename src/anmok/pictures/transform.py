@@ -117,7 +117,7 @@ class Transform:
         """Height and width at which a picture of that height and width may be decoded: twice what it is resized to.
 
         For `read`, which shrinks a JPEG while decoding. What the resize then does is nearly the same as from the whole
-        picture; how near, for a checkpoint, is measured before it is used (see `anmok.runtime.choose`).
+        picture; how near, for a checkpoint, is measured before it is used (see `anmok.runtime.choice`).
         """
         height, width = self._resized_size(given)
         return 2 * height, 2 * width

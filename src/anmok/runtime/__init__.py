@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from anmok.runtime.towers import ENGINES, PRECISIONS, PrecisionRefused, Towers, open_towers
 
 if TYPE_CHECKING:
-    from anmok.runtime.choose import Choice, Way, choose, known_choice
+    from anmok.runtime.choice import Choice, Way, choose, known_choice
 
 __all__ = [
     "ENGINES",
@@ -25,5 +25,5 @@ def __getattr__(name: str) -> Any:
     if name in ("Choice", "Way", "choose", "known_choice"):
         from importlib import import_module
 
-        return getattr(import_module("anmok.runtime.choose"), name)
+        return getattr(import_module("anmok.runtime.choice"), name)
     raise AttributeError(f"module 'anmok.runtime' has no attribute {name!r}")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anmok.checkpoints import Checkpoint
-    from anmok.runtime.choose import Choice
+    from anmok.runtime.choice import Choice
     from anmok.runtime.trial import Feed, Session, Tower
 
 __all__ = ["ENGINES", "PRECISIONS", "PrecisionRefused", "Towers", "open_towers"]
@@ -102,7 +102,7 @@ class _GraphTowers:
     """A checkpoint's graphs, each in the engine and precision that were asked for or found best."""
 
     def __init__(self, checkpoint: Checkpoint, engine: str, precision: str, threads: int) -> None:
-        from anmok.runtime.choose import ways
+        from anmok.runtime.choice import ways
 
         self._checkpoint, self._engine, self._precision, self._threads = checkpoint, engine, precision, threads
         self._may_settle = (engine, precision) == ("auto", "auto") and checkpoint.exports is None
@@ -171,7 +171,7 @@ class _GraphTowers:
 
     def worked(self, tower: Tower, seconds: float) -> None:
         """After PATIENCE seconds of work without a choice, make one; other threads go on meanwhile."""
-        from anmok.runtime.choose import choose, known_choice
+        from anmok.runtime.choice import choose, known_choice
 
         self._spent[tower] += seconds
         if not self._may_settle or self._spent[tower] < PATIENCE or not self._settling.acquire(blocking=False):
@@ -194,7 +194,7 @@ class _GraphTowers:
             return self._sessions[tower]
 
     def _opened(self, tower: Tower, choice: Choice) -> Session:
-        from anmok.runtime.choose import open_tower
+        from anmok.runtime.choice import open_tower
 
         exports = self._checkpoint.exports
         if exports is not None:
@@ -205,7 +205,7 @@ class _GraphTowers:
         return open_tower(self._checkpoint, tower, choice.way, threads=self._threads)
 
     def _choice(self, tower: Tower) -> Choice:
-        from anmok.runtime.choose import Choice, Way, choose, known_choice
+        from anmok.runtime.choice import Choice, Way, choose, known_choice
 
         with self._opening:
             if tower in self._choices:

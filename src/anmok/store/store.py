@@ -17,7 +17,7 @@ from anmok.store.documents import Documents
 from anmok.store.exact import pairs
 from anmok.store.filters import condition
 from anmok.store.index import INDEX
-from anmok.store.rows import count_rows, pack, unit_rows, unpack
+from anmok.store.rows import count_rows, pack, read_rows, unit_rows, unpack
 from anmok.store.salvage import recover
 from anmok.store.searcher import Searcher
 from anmok.store.types import Item, Match, Pair, StoreLimits, StoreStats
@@ -264,6 +264,16 @@ class Store:
             [Match(rows[number][0], score, from_json(rows[number][1])) for score, number in zip(*lists, strict=True)]
             for lists in ((scores.tolist(), ids.tolist()) for scores, ids in rankings)
         ]
+
+    def sample(self, count: int) -> NDArray[np.float32]:
+        """Vectors of rows drawn at random, float32 [n, d]: always the same for the same rows, about `count`, or all."""
+        with self._searching():
+            if len(self) <= count:
+                return np.concatenate([vectors for _, vectors, _ in self.scan()] or [self._queries([])])
+            last = self._database.last_id
+            share = len(self) / max(1, last)  # ids of deleted rows are never given again
+            wanted = np.random.default_rng(0).integers(1, last + 1, min(int(count / share), 16 * count))
+            return read_rows(self._database, self.dimension, np.unique(wanted))[1]
 
     def recall(self, queries: ArrayLike, top: int) -> float:
         """Share of the exact `top` results that `search` finds by its own way, 0..1; 1 where it is exact."""

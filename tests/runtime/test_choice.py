@@ -8,8 +8,9 @@ import pytest
 
 import anmok
 from anmok.encoder import Encoder
-from anmok.runtime import cache, choose, openvino, towers
-from anmok.runtime.choose import EXACT, Choice, Way, known_choice, ways
+from anmok.runtime import cache, openvino, towers
+from anmok.runtime import choice as choosing
+from anmok.runtime.choice import EXACT, Choice, Way, known_choice, ways
 from anmok.runtime.towers import PrecisionRefused
 
 INT8 = Way("onnxruntime", "int8")
@@ -26,12 +27,12 @@ def _home(tmp_path, monkeypatch):
 def fast(monkeypatch):
     """Takes no times: the first candidate is twice as fast as float32, each next a little less."""
     speeds = iter(2 - 0.05 * i for i in range(100))
-    monkeypatch.setattr(choose, "_ratio", lambda *_: next(speeds))
+    monkeypatch.setattr(choosing, "_ratio", lambda *_: next(speeds))
 
 
 @pytest.fixture
 def slow(monkeypatch):
-    monkeypatch.setattr(choose, "_ratio", lambda *_: 1.05)
+    monkeypatch.setattr(choosing, "_ratio", lambda *_: 1.05)
 
 
 def test_without_openvino_there_is_onnx_runtime_alone(checkpoint):
@@ -46,7 +47,7 @@ def test_without_openvino_there_is_onnx_runtime_alone(checkpoint):
 @pytest.mark.parametrize("tower", ["image", "text"])
 def test_a_trained_tower_gets_the_fastest_with_a_certificate(tower):
     checkpoint = anmok.load("anmok-mini").checkpoint
-    choice = choose.choose(checkpoint, tower, 1)
+    choice = choosing.choose(checkpoint, tower, 1)
     assert choice.way.precision == "int8"
     assert choice.certificate.refusal == ""
     assert choice.certificate.made_with["fingerprint"] == checkpoint.fingerprint
@@ -58,7 +59,7 @@ def test_a_trained_tower_gets_the_fastest_with_a_certificate(tower):
 @pytest.mark.usefixtures("fast")
 @pytest.mark.parametrize("tower", ["image", "text"])
 def test_a_tower_that_one_scale_cannot_hold_is_refused_it_and_the_reason_kept(hopeless, tower):
-    choice = choose.choose(hopeless, tower, 1)
+    choice = choosing.choose(hopeless, tower, 1)
     assert "below" in choice.refused[str(INT8)]
     assert choice.way != INT8
     assert choice.certificate is None or choice.certificate.refusal == ""
@@ -73,14 +74,14 @@ def test_large_jpegs_are_shrunk_only_where_that_is_near_enough():
 
 @pytest.mark.usefixtures("slow")
 def test_how_near_shrunk_jpegs_are_is_measured_for_the_picture_tower(checkpoint):
-    choice = choose.choose(checkpoint, "image", 1)
+    choice = choosing.choose(checkpoint, "image", 1)
     assert 0.9 < choice.shrunk < 0.9999999
-    assert choose.choose(checkpoint, "text", 1).shrunk is None
+    assert choosing.choose(checkpoint, "text", 1).shrunk is None
 
 
 @pytest.mark.usefixtures("slow")
 def test_what_gains_nothing_is_not_taken(checkpoint):
-    choice = choose.choose(checkpoint, "image", 1)
+    choice = choosing.choose(checkpoint, "image", 1)
     assert choice.way == EXACT
     assert choice.certificate is None
     assert all(speed == pytest.approx(1.05) for speed in choice.speeds.values())
@@ -88,15 +89,15 @@ def test_what_gains_nothing_is_not_taken(checkpoint):
 
 @pytest.mark.usefixtures("fast")
 def test_what_an_engine_cannot_run_is_told_and_left_out(checkpoint, monkeypatch):
-    opens = choose._Workshop.open
+    opens = choosing._Workshop.open
 
     def broken(self, way):
         if way.precision == "int8":
             raise RuntimeError("no such\noperator")
         return opens(self, way)
 
-    monkeypatch.setattr(choose._Workshop, "open", broken)
-    choice = choose.choose(checkpoint, "image", 1)
+    monkeypatch.setattr(choosing._Workshop, "open", broken)
+    choice = choosing.choose(checkpoint, "image", 1)
     assert choice.way == EXACT
     assert choice.refused[str(INT8)] == "it cannot be run: no such operator"
 
@@ -114,7 +115,7 @@ def test_a_precision_that_is_asked_for_need_not_be_faster():
 
 @pytest.mark.usefixtures("fast")
 def test_a_refused_precision_is_told_and_a_safer_one_used(hopeless, monkeypatch):
-    monkeypatch.setattr(choose, "KEPT", (0.0,))
+    monkeypatch.setattr(choosing, "KEPT", (0.0,))
     encoder = Encoder(hopeless, precision="int8")
     with pytest.warns(PrecisionRefused, match=r"image tower of .* runs in fp32, not int8: onnxruntime int8: .*below"):
         vectors = encoder.encode_image(np.zeros((40, 40, 3), np.uint8)).vectors
@@ -136,7 +137,7 @@ def test_long_work_measures_once_and_goes_on_with_the_best(monkeypatch):
     assert "int8" in chosen
     assert encoder._towers.shrinks
     assert (encoder.encode_image(pictures).vectors * before).sum(axis=1).min() > 0.99
-    monkeypatch.setattr(choose, "choose", None)  # whoever measures again fails
+    monkeypatch.setattr(choosing, "choose", None)  # whoever measures again fails
     again = anmok.load("anmok-mini")
     again.encode_image(pictures)
     assert again.runs("image") == chosen
@@ -154,7 +155,7 @@ def test_a_choice_survives_json(checkpoint):
     choice = Choice(Way("openvino", "int8", 0.25), None, {"a": 1.5}, {"b": "because"})
     from dataclasses import asdict
 
-    assert choose._choice(json.loads(json.dumps(asdict(choice)))) == choice
+    assert choosing._choice(json.loads(json.dumps(asdict(choice)))) == choice
 
 
 def test_ready_exports_run_as_they_are(checkpoint):
