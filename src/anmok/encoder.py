@@ -44,7 +44,9 @@ class Encoder:
         from anmok.runtime import open_towers
 
         self.checkpoint = checkpoint
-        self.precision = settings().precision if precision == "auto" else precision  # as asked for; see `runs`
+        self.precision = precision  # as asked for; what is used: `runs`
+        if precision == "auto" and engine != "torch" and checkpoint.exports is None:
+            self.precision = settings().precision
         self._threads = settings().threads
         self._towers = open_towers(checkpoint, engine=engine, precision=self.precision, threads=self._threads)
 

@@ -158,6 +158,17 @@ def test_a_choice_survives_json(checkpoint):
     assert choosing._choice(json.loads(json.dumps(asdict(choice)))) == choice
 
 
+def test_bf16_without_openvino_names_the_way_out(checkpoint):
+    with pytest.raises(anmok.AnmokError, match=r"anmok\[openvino\]"):
+        Encoder(checkpoint, precision="bf16")
+
+
+def test_a_setting_does_not_keep_others_from_running(checkpoint, monkeypatch):
+    monkeypatch.setenv("ANMOK_PRECISION", "int8")
+    assert Encoder(replace(checkpoint, exports=object())).runs("image") == "onnxruntime fp32"
+    assert Encoder(checkpoint, engine="torch").runs("image") == "torch fp32"
+
+
 def test_ready_exports_run_as_they_are(checkpoint):
     exported = replace(checkpoint, exports=object())
     assert ways(exported) == [EXACT]

@@ -111,12 +111,12 @@ class _GraphTowers:
         self._spent: dict[Tower, float] = {"image": 0.0, "text": 0.0}  # seconds of work, while nothing is chosen
         self._opening, self._settling = RLock(), Lock()
         if not ways(checkpoint, engine=engine, precision=precision):
-            what = (
-                "its ready ONNX graphs run as they are" if checkpoint.exports else f"{engine} has no {precision} here"
-            )
+            why = "its ready ONNX graphs run as they are"
+            if checkpoint.exports is None:
+                why = f"{precision} needs a processor that has it, and OpenVINO (pip install 'anmok[openvino]')"
             raise SettingsError(
-                f"{checkpoint.name} cannot run with engine={engine!r}, precision={precision!r}: {what}; "
-                "leave one of them at auto"
+                f"{checkpoint.name} cannot run with engine={engine!r}, precision={precision!r} here: {why}. "
+                "Leave precision at auto"
             )
 
     def runs(self, tower: Tower) -> str:
