@@ -43,6 +43,8 @@ MAGIC = b"ANMOKIX2"
 TAIL = struct.Struct("<II8s")  # bytes of the stamp, its checksum, MAGIC
 CONNECTIVITY = 16  # links of a node
 EXPANSION_ADD = 128
+EXPANSION_SEARCH = 256  # 128 found 0.985 of the true neighbours among 100,000 pictures, 256 found 0.998
+MANY = 200_000  # rows from which on a search looks twice as far
 STALE_DRAFT_S = 24 * 3600  # a draft this old was left by a process that died
 
 
@@ -95,7 +97,7 @@ class VectorIndex:
 
     def search(self, queries: Vectors, count: int) -> Ids:
         """Ids of about the `count` nearest nodes, int64 [q, count]; 0 (never an id) fills up short rows."""
-        self._graph.expansion_search = max(EXPANSION_ADD, count)
+        self._graph.expansion_search = max(EXPANSION_SEARCH * (1 + (self.stamp.rows > MANY)), count)
         found = self._graph.search(_in_8_bits(queries, self.stamp), count, threads=settings().threads)
         keys = np.asarray(found.keys).reshape(len(queries), -1).astype(np.int64)
         counts = np.asarray(getattr(found, "counts", [keys.shape[1]])).reshape(-1, 1)
