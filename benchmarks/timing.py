@@ -33,6 +33,7 @@ def take_turns(candidates: Mapping[str, Callable[[], object]], *, rounds: int, w
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(warmup + rounds):
         for name, run in candidates.items():
+            time.sleep(0.05)  # threads of ONNX Runtime spin for a while after a run, in the way of the next candidate
             start = time.perf_counter()
             run()
             if turn >= warmup:

@@ -36,6 +36,7 @@ __all__ = ["EXACT", "Choice", "Way", "choose", "known_choice", "open_tower", "wa
 
 GAIN = 1.1  # times as fast as float32 that another way must be
 ROUNDS = 3
+PAUSE = 0.05  # seconds before each run: the threads of ONNX Runtime spin for a while after one, in the way of others
 BATCH = 16
 SHRUNK = 0.999  # what the cosine must be for JPEGs to be shrunk while decoding
 KEPT = (0.0, 0.25, 1.0)  # shares of products that are spared the coarsest rounding, tried in turn
@@ -263,6 +264,7 @@ def _ratio(exact: Session, other: Session, feed: Feed) -> float:
     seconds: tuple[list[float], list[float]] = ([], [])
     for turn in range(ROUNDS + 1):
         for session, times in zip((exact, other), seconds, strict=True):
+            time.sleep(PAUSE)
             start = time.perf_counter()
             session.run(["embedding"], feed)
             if turn:  # the first of each warms it up
