@@ -47,6 +47,7 @@ def main() -> None:
     options = parser.parse_args()
     print(machine())
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["ANMOK_HOME"] = folder + "/home"
         measure(options, Path(folder))
 
 
@@ -92,10 +93,12 @@ def make_photographs(folder: Path, count: int) -> Path:
 
 
 def quickest(checkpoint: Checkpoint) -> Way:
-    """The fastest way to run the picture tower here, whether it is near enough or not."""
+    """The fastest way to run the picture tower here, whether it is near enough or not; its graph is converted."""
     workshop = choosing._Workshop(checkpoint, "image", 0)
     speeds, _ = workshop.timed([way for way in ways(checkpoint) if not way.kept])
-    return max(speeds, key=lambda way: speeds[way])
+    fastest = max(speeds, key=lambda way: speeds[way])
+    workshop.keep(fastest)
+    return fastest
 
 
 def chosen(checkpoint: Checkpoint, way: Way) -> Encoder:
