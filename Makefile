@@ -27,7 +27,9 @@ check: .venv/tested
 
 # Speed beside transformers and open_clip on the same weights; writes docs/benchmarks.md's tables to the terminal.
 bench: .venv/tested
-	$(BIN)/python benchmarks/encode.py
+	$(BIN)/python benchmarks/encode.py --models ViT-B-32 --rounds 3
+	$(BIN)/python benchmarks/index.py --pictures 64
+	$(BIN)/python benchmarks/vectors.py --rows 10000 100000
 	$(BIN)/python benchmarks/first_answer.py
 	$(BIN)/python benchmarks/train.py
 
