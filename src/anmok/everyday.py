@@ -39,8 +39,9 @@ def everyday_photographs(count: int) -> Iterator[bytes]:
     """JPEGs of 14 million pixels, as large as a camera's and as full of detail: the sheet 16 times, moved about."""
     from PIL import Image
 
+    sheet = _sheet()
     for number in range(count):
-        moved = np.roll(_sheet(), (37 * number, 101 * number), axis=(0, 1))
+        moved = np.roll(sheet, (37 * number, 101 * number), axis=(0, 1))
         mirrored = moved[:, ::-1] if number % 2 else moved
         file = io.BytesIO()
         Image.fromarray(np.tile(mirrored, (4, 4, 1))).save(file, "JPEG", quality=90)

@@ -89,8 +89,10 @@ def ways(checkpoint: Checkpoint, *, engine: str = "auto", precision: str = "auto
     found = [EXACT]
     if checkpoint.exports is None:
         found += [Way("onnxruntime", "int8", kept) for kept in KEPT]
-        if engine in ("auto", "openvino") and (engine == "openvino" or openvino.installed()):
-            floats = ("fp32", "bf16") if openvino.has_bf16() else ("fp32",)
+        named = engine == "openvino"
+        if named or (engine == "auto" and openvino.installed()):
+            asks = named or precision in ("auto", "bf16")  # only then is it loaded, which takes half a second
+            floats = ("fp32", "bf16") if asks and openvino.has_bf16() else ("fp32",)
             found += [Way("openvino", name) for name in floats]
             found += [Way("openvino", "int8", kept) for kept in KEPT[:-1]]
     return [way for way in found if engine in ("auto", way.engine) and precision in ("auto", way.precision)]

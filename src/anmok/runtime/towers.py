@@ -110,7 +110,7 @@ class _GraphTowers:
         self._sessions: dict[Tower, Session] = {}
         self._spent: dict[Tower, float] = {"image": 0.0, "text": 0.0}  # seconds of work, while nothing is chosen
         self._opening, self._settling = RLock(), Lock()
-        if not ways(checkpoint, engine=engine, precision=precision):
+        if (engine, precision) != ("auto", "auto") and not ways(checkpoint, engine=engine, precision=precision):
             why = "its ready ONNX graphs run as they are"
             if checkpoint.exports is None:
                 why = f"{precision} needs a processor that has it, and OpenVINO (pip install 'anmok[openvino]')"
