@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,14 +44,6 @@ def _own_home(tmp_path_factory, monkeypatch):
 @pytest.fixture(scope="session")
 def tiny_checkpoint() -> Checkpoint:
     """A CLIP of two small layers per tower; random weights, OpenAI's tokenizer."""
-    rng = np.random.default_rng(0)
-    weights = {
-        name: (
-            1 + 0.1 * rng.normal(size=shape) if "norm" in name and "weight" in name else 0.1 * rng.normal(size=shape)
-        )
-        for name, shape in weight_shapes(TINY).items()
-    }
-    weights["logit_scale"] = np.array(3.0)
     transform = Transform(
         size=(32, 32),
         resize="shortest",
@@ -60,8 +53,29 @@ def tiny_checkpoint() -> Checkpoint:
         std=(0.2, 0.3, 0.4),
         rounding="transformers",
     )
-    arrays = {name: np.asarray(array, np.float32) for name, array in weights.items()}
-    return Checkpoint(name="tiny", spec=TINY, weights=arrays, transform=transform, tokenizer=Tokenizer.clip())
+    return Checkpoint("tiny", TINY, weights_of(TINY), transform, Tokenizer.clip())
+
+
+def weights_of(spec: DualSpec) -> dict[str, np.ndarray]:
+    """Random, with norms around 1."""
+    rng = np.random.default_rng(0)
+    weights = {
+        name: (
+            1 + 0.1 * rng.normal(size=shape) if "norm" in name and "weight" in name else 0.1 * rng.normal(size=shape)
+        )
+        for name, shape in weight_shapes(spec).items()
+    }
+    weights["logit_scale"] = np.array(3.0)
+    return {name: np.asarray(array, np.float32) for name, array in weights.items()}
+
+
+@pytest.fixture(scope="session")
+def wider_checkpoint(tiny_checkpoint) -> Checkpoint:
+    """The same, 64 wide."""
+    image = replace(TINY.image, width=64, mlp_width=128)
+    text = replace(TINY.text, width=64, mlp_width=128)
+    spec = replace(TINY, image=image, text=text, dimension=64)
+    return replace(tiny_checkpoint, spec=spec, weights=weights_of(spec))
 
 
 @pytest.fixture(scope="session")

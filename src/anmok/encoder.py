@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from anmok.checkpoints import Checkpoint
+    from anmok.pictures.read import Needed
 
     Picture = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
@@ -184,7 +185,8 @@ class Encoder:
         with ThreadPoolExecutor(self._threads or None, "anmok-read") as pool:
 
             def submit(start: int) -> list[Any]:
-                return [pool.submit(self._prepare_one, item) for item in items[start : start + batch_size]]
+                needed = self.checkpoint.transform.needed if self._towers.shrinks else None
+                return [pool.submit(self._prepare_one, item, needed) for item in items[start : start + batch_size]]
 
             ahead = submit(0) if items else []
             for start in starts:
@@ -196,12 +198,12 @@ class Encoder:
                         future.cancel()
                     raise
 
-    def _prepare_one(self, picture: Picture) -> Prepared | PictureError:
+    def _prepare_one(self, picture: Picture, needed: Needed | None) -> Prepared | PictureError:
         from anmok.pictures import read
 
         transform = self.checkpoint.transform
         try:
-            image = read(picture, needed=transform.needed if self._towers.shrinks else None)
+            image = read(picture, needed=needed)
         except PictureError as error:
             return error
         if transform.resize == "naflex":

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Progress", "listen", "task"]
+__all__ = ["Progress", "listen", "quiet", "task"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,13 @@ def listen(listener: Callable[[Progress], None]) -> Iterator[None]:
         yield
     finally:
         _listener.reset(token)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Nobody hears the reports made inside: the caller has one line for the whole of it."""
+    with listen(lambda _: None):
+        yield
 
 
 @contextmanager

@@ -22,8 +22,7 @@ so that a query for what is not there stands out too.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -32,6 +31,7 @@ import numpy as np
 
 from anmok.embeddings import Embeddings, unit
 from anmok.everyday import PICTURES, SHEET, everyday_pictures, everyday_texts
+from anmok.runtime.cache import write_whole
 from anmok.settings import settings
 
 if TYPE_CHECKING:
@@ -176,12 +176,6 @@ def _read(path: Path, dimension: int) -> NDArray[np.float16] | None:
 
 
 def _write(path: Path, vectors: NDArray[np.float16]) -> None:
-    """Write whole or not at all: another process may be reading. A cache that cannot be written is no error."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        with os.fdopen(handle, "wb") as file:
-            np.save(file, vectors)
-        Path(part).replace(path)
-    except OSError:
-        return
+    content = io.BytesIO()
+    np.save(content, vectors)
+    write_whole(path, content.getvalue())

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from anmok.errors import SettingsError, did_you_mean
 
-__all__ = ["Settings", "settings"]
+__all__ = ["PRECISIONS", "Settings", "settings"]
 
 KNOWN = ("ANMOK_HOME", "ANMOK_THREADS", "ANMOK_PRECISION", "ANMOK_MAX_PIXELS", "ANMOK_PROGRESS")
-PRECISIONS = ("auto", "fp32", "bf16", "int8")
+PRECISIONS = ("fp32", "bf16", "int8")
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def settings() -> Settings:
     threads = _whole_number("ANMOK_THREADS", 0, problems)
     max_pixels = _whole_number("ANMOK_MAX_PIXELS", 100_000_000, problems)
     precision = os.environ.get("ANMOK_PRECISION", "auto")
-    if precision not in PRECISIONS:
-        problems.append(f"ANMOK_PRECISION is {precision!r}, expected one of {', '.join(PRECISIONS)}")
+    if precision not in ("auto", *PRECISIONS):
+        problems.append(f"ANMOK_PRECISION is {precision!r}, expected one of auto, {', '.join(PRECISIONS)}")
     progress = os.environ.get("ANMOK_PROGRESS", "1")
     if progress not in ("0", "1"):
         problems.append(f"ANMOK_PROGRESS is {progress!r}, expected 0 or 1")

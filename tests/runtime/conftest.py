@@ -7,36 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from anmok.models.spec import DualSpec, TextSpec, VitSpec, weight_shapes
-
-SPEC = DualSpec(
-    image=VitSpec(
-        image_size=32, patch_size=8, width=64, layers=2, heads=2, mlp_width=128, activation="quick_gelu",
-        pool="cls", class_token=True, pre_norm=True, patch_bias=False, norm_eps=1e-5, projection=True,
-    ),
-    text=TextSpec(
-        vocabulary=49408, context_length=77, width=64, layers=2, heads=2, mlp_width=128, activation="quick_gelu",
-        causal=True, pool="eos", norm_eps=1e-5, projection_bias=False, eos_token=49407, pad_token=49407,
-    ),
-    dimension=64,
-    score="softmax",
-)  # fmt: skip
-
-
-def random_weights(spec):
-    rng = np.random.default_rng(0)
-    weights = {
-        name: (1 if "norm" in name and "weight" in name else 0) + 0.1 * rng.normal(size=shape)
-        for name, shape in weight_shapes(spec).items()
-    }
-    return {name: np.asarray(array, np.float32) for name, array in weights.items()} | {
-        "logit_scale": np.array(3.0, np.float32)
-    }
-
 
 @pytest.fixture(scope="session")
-def checkpoint(tiny_checkpoint):
-    return replace(tiny_checkpoint, spec=SPEC, weights=random_weights(SPEC))
+def checkpoint(wider_checkpoint):
+    """Wide enough to be rounded."""
+    return wider_checkpoint
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Pictures = Picture | Sequence[Picture]
 
-__all__ = ["Classifier", "Prediction", "Predictions", "Recognizer", "probabilities_of", "ranked"]
+__all__ = ["Classifier", "Prediction", "Predictions", "Recognizer", "probabilities_of"]
 
 CELLS = 1 << 22  # pictures times labels scored at a time, so that a million labels fit into memory
 
@@ -67,12 +67,6 @@ class Recognizer:
     encoder: Encoder
     threshold: float  # on `match`, from which on a picture shows one of the labels
 
-    def classify_embeddings(
-        self, embeddings: Embeddings, *, top: int = 5, back_off: float | None = None
-    ) -> list[Predictions]:
-        """As `classify`, for pictures that are encoded already."""
-        raise NotImplementedError
-
     def labels_named(self, names: Iterable[str]) -> list[Label]:
         """The labels of these names, as far as there are such."""
         raise NotImplementedError
@@ -112,6 +106,47 @@ class Recognizer:
         for failure in embeddings.failed:
             results[failure.index] = Predictions(error=failure.error)
         return results
+
+    def classify_embeddings(
+        self, embeddings: Embeddings, *, top: int = 5, back_off: float | None = None
+    ) -> list[Predictions]:
+        """As `classify`, for pictures that are encoded already.
+
+        Raises:
+            FingerprintMismatch: they were encoded by another encoder.
+        """
+        if top < 1:
+            raise LabelError(f"top is {top}, expected 1 or more")
+        return self._classified(embeddings, top, back_off)
+
+    def _classified(self, embeddings: Embeddings, top: int, back_off: float | None) -> list[Predictions]:
+        raise NotImplementedError
+
+    def _predictions(
+        self,
+        labels: LabelSet,
+        cosines: NDArray[np.float32],
+        probabilities: NDArray[np.float64],
+        matches: NDArray[np.float32],
+        *,
+        top: int,
+        back_off: float | None,
+        hierarchy: Hierarchy | None,
+    ) -> Predictions:
+        """The best of `labels` [m] for one picture, by its cosine with each, their probabilities and matches [m]."""
+
+        def predict(label: str, probability: float, members: NDArray[np.intp]) -> Prediction:
+            return Prediction(label, probability, float(cosines[members].max()), float(matches[members].max()))
+
+        best = np.argsort(-cosines, kind="stable")[:top]  # by cosine: probabilities may saturate and tie
+        predictions = [predict(labels[i].name, float(probabilities[i]), best[k : k + 1]) for k, i in enumerate(best)]
+        if back_off is not None and hierarchy is not None and probabilities[best[0]] < back_off:
+            node = hierarchy.surest(probabilities, back_off, add=self.encoder.score == "softmax")
+            if node is not None:
+                name, probability = node
+                wider = predict(name, probability, hierarchy.members[name])
+                predictions = [wider, *(item for item in predictions if item.label != name)][:top]
+        return Predictions(predictions, found=bool(matches.max() >= self.threshold))
 
     @cached_property
     def _background(self) -> scores.Background:
@@ -193,17 +228,9 @@ class Classifier(Recognizer):
             store.add(self.labels, embeddings=self.embeddings)
             store.threshold = self.threshold
 
-    def classify_embeddings(
-        self, embeddings: Embeddings, *, top: int = 5, back_off: float | None = None
-    ) -> list[Predictions]:
-        """As `classify`, for pictures that are encoded already.
-
-        Raises:
-            FingerprintMismatch: they were encoded by another encoder.
-        """
-        if top < 1:
-            raise LabelError(f"top is {top}, expected 1 or more")
+    def _classified(self, embeddings: Embeddings, top: int, back_off: float | None) -> list[Predictions]:
         results: list[Predictions] = []
+        hierarchy = None if back_off is None else self._hierarchy
         step = max(1, CELLS // len(self.labels))
         for start in range(0, len(embeddings), step):
             rows = embeddings[start : start + step]
@@ -211,17 +238,8 @@ class Classifier(Recognizer):
             matches = self._background.match_cosines(cosines)
             probabilities = probabilities_of(self.encoder, cosines)
             for row in range(len(rows)):
-                best = ranked(
-                    self.labels,
-                    None if back_off is None else self._hierarchy,
-                    cosines[row],
-                    probabilities[row],
-                    matches[row],
-                    top=top,
-                    back_off=back_off,
-                    add=self.encoder.score == "softmax",
-                )
-                results.append(Predictions(best, found=bool(matches[row].max() >= self.threshold)))
+                of_one = cosines[row], probabilities[row], matches[row]
+                results.append(self._predictions(self.labels, *of_one, top=top, back_off=back_off, hierarchy=hierarchy))
         return results
 
     def labels_named(self, names: Iterable[str]) -> list[Label]:
@@ -300,41 +318,3 @@ def probabilities_of(
         total += weight * np.exp(logits(others) - highest).sum(axis=1, keepdims=True)
     softmax: NDArray[np.float64] = exponentials / total
     return softmax
-
-
-def ranked(
-    labels: LabelSet,
-    hierarchy: Hierarchy | None,
-    cosines: NDArray[np.float32],
-    probabilities: NDArray[np.float64],
-    matches: NDArray[np.float32],
-    *,
-    top: int,
-    back_off: float | None,
-    add: bool,
-) -> list[Prediction]:
-    """The best labels of one picture.
-
-    Args:
-        labels: [m].
-        hierarchy: of the labels; needed with `back_off`.
-        cosines: [m].
-        probabilities: [m].
-        matches: [m].
-        top: at most so many.
-        back_off: see `Recognizer.classify`.
-        add: whether probabilities add up (softmax).
-    """
-
-    def predict(label: str, probability: float, members: NDArray[np.intp]) -> Prediction:
-        return Prediction(label, probability, float(cosines[members].max()), float(matches[members].max()))
-
-    best = np.argsort(-cosines, kind="stable")[:top]  # by cosine: probabilities may saturate and tie
-    predictions = [predict(labels[i].name, float(probabilities[i]), best[k : k + 1]) for k, i in enumerate(best)]
-    if back_off is not None and hierarchy is not None and probabilities[best[0]] < back_off:
-        node = hierarchy.surest(probabilities, back_off, add=add)
-        if node is not None:
-            name, probability = node
-            wider = predict(name, probability, hierarchy.members[name])
-            predictions = [wider, *(item for item in predictions if item.label != name)][:top]
-    return predictions

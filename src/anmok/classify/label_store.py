@@ -224,7 +224,7 @@ class LabelStore:
         with progress.task("adding labels", len(labels)) as advance:
             for some in _chunks(labels):
                 if embeddings is None:
-                    with progress.listen(_quiet):  # one line for all of them
+                    with progress.quiet():  # one line for all of them
                         vectors = encode_labels(self.encoder, some, self.templates).vectors
                 else:
                     vectors = embeddings.vectors[[row_of[label.name] for label in some]]
@@ -272,7 +272,3 @@ def facts_of(label: Label, order_of: dict[str, int]) -> dict[str, Any]:
 
 def _chunks(items: list[Any]) -> Iterator[list[Any]]:
     return (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))
-
-
-def _quiet(_: progress.Progress) -> None:
-    """Listen to nothing."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anmok.classify.classifier import Classifier, Predictions, Recognizer, probabilities_of, ranked
+from anmok.classify.classifier import Classifier, Predictions, Recognizer, probabilities_of
 from anmok.classify.hierarchy import Hierarchy
 from anmok.classify.label_store import LabelStore, label_of
 from anmok.classify.labels import Label, LabelSet
@@ -94,28 +94,18 @@ class StoredClassifier(Recognizer):
         """Let go of the files."""
         self._labels.close()
 
-    def classify_embeddings(
-        self, embeddings: Embeddings, *, top: int = 5, back_off: float | None = None
-    ) -> list[Predictions]:
-        """As `classify`, for pictures that are encoded already.
-
-        Raises:
-            FingerprintMismatch: they were encoded by another encoder.
-        """
-        if top < 1:
-            raise LabelError(f"top is {top}, expected 1 or more")
+    def _classified(self, embeddings: Embeddings, top: int, back_off: float | None) -> list[Predictions]:
         embeddings.require(self.encoder.fingerprint)
         if not len(embeddings):
             return []
         found = self._labels.nearest(embeddings.vectors, max(top, CANDIDATES))
         return [
-            self._predictions(vector, matches, top, back_off)
+            self._among(vector, matches, top, back_off)
             for vector, matches in zip(embeddings.vectors, found, strict=True)
         ]
 
-    def _predictions(
-        self, vector: NDArray[np.float32], found: list[Match], top: int, back_off: float | None
-    ) -> Predictions:
+    def _among(self, vector: NDArray[np.float32], found: list[Match], top: int, back_off: float | None) -> Predictions:
+        """The best of the candidates that were found for one picture."""
         labels = [label_of(match.key, match.metadata) for match in found]
         cosines = np.array([match.score for match in found], np.float32)
         others = self._sample @ vector
@@ -123,25 +113,17 @@ class StoredClassifier(Recognizer):
         weight = (len(self) - len(found)) / max(1, len(others))
         probabilities = probabilities_of(self.encoder, cosines[None], others[None], weight if len(others) else 0.0)[0]
         matches = self._background.match_cosines(cosines)
-        hierarchy = None
-        if back_off is not None:
-            wider = [Label(name, parent=parent) for name, parent in self._ancestors(labels).items()]
-            labels += wider  # a parent that is no candidate is as good as impossible itself
-            probabilities = np.concatenate([probabilities, np.zeros(len(wider))])
-            cosines = np.concatenate([cosines, np.full(len(wider), -1, np.float32)])
-            matches = np.concatenate([matches, np.zeros(len(wider), np.float32)])
-            hierarchy = Hierarchy(LabelSet(labels))
-        best = ranked(
-            LabelSet(labels),
-            hierarchy,
-            cosines,
-            probabilities,
-            matches,
-            top=min(top, len(found)),
-            back_off=back_off,
-            add=self.encoder.score == "softmax",
-        )
-        return Predictions(best, found=bool(matches.max() >= self.threshold))
+        top = min(top, len(found))
+        if back_off is None:
+            known = LabelSet(labels)
+            return self._predictions(known, cosines, probabilities, matches, top=top, back_off=None, hierarchy=None)
+        wider = [Label(name, parent=parent) for name, parent in self._ancestors(labels).items()]
+        known = LabelSet(labels + wider)  # a parent that is no candidate is as good as impossible itself
+        cosines = np.concatenate([cosines, np.full(len(wider), -1, np.float32)])
+        probabilities = np.concatenate([probabilities, np.zeros(len(wider))])
+        matches = np.concatenate([matches, np.zeros(len(wider), np.float32)])
+        tree = Hierarchy(known)
+        return self._predictions(known, cosines, probabilities, matches, top=top, back_off=back_off, hierarchy=tree)
 
     def _ancestors(self, labels: list[Label]) -> dict[str, str | None]:
         """Labels of the store above these, with their parents; those among `labels` left out."""

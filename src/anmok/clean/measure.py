@@ -235,7 +235,7 @@ def _encode(
     settings: CleanSettings,
 ) -> None:
     """Embed a batch, and compare pictures with their texts where that is asked."""
-    with progress.listen(_quiet):  # one progress line for the whole pass
+    with progress.quiet():  # one progress line for the whole pass
         embeddings = encoder.encode_image([picture for _, picture, _ in batch])
         rows = [row for row, _, _ in batch]
         assert measured.looks.embeddings is not None
@@ -256,7 +256,3 @@ def _encode(
         measured.drop_texts(row, verdicts, len(texts) - len(verdicts))
         left = [cosine for text, cosine in zip(texts, own, strict=True) if text not in verdicts]
         measured.cosine[row] = np.nanmax(left) if left and not np.isnan(left).all() else np.nan
-
-
-def _quiet(_: progress.Progress) -> None:
-    """Listen to nothing."""

@@ -121,7 +121,7 @@ class Batch:
         if not self.fresh:
             return {}
         hashes = list(self.fresh)
-        with progress.listen(_quiet):  # one progress line for the whole run, not one for every batch
+        with progress.quiet():  # one progress line for the whole run, not one for every batch
             embeddings = encoder.encode_image(list(self.fresh.values()), on_error="skip")
         rows = {hashes[index]: row for index, row in zip(embeddings.indices, embeddings.vectors, strict=True)}
         sizes = {content: picture_size(self.fresh[content]) for content in rows}
@@ -177,7 +177,3 @@ def file_of(metadata: Mapping[str, Any]) -> str | None:
 def user_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a row's metadata that the caller gave."""
     return {name: value for name, value in metadata.items() if name not in OWN_FIELDS}
-
-
-def _quiet(_: progress.Progress) -> None:
-    """Listen to nothing."""

@@ -12,16 +12,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from anmok.models.spec import TextSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-__all__ = ["Group", "plan", "run_texts"]
+    from anmok.checkpoints import Checkpoint
+
+__all__ = ["Group", "no_past", "plan", "run_texts", "shares_beginnings"]
 
 RUN = 32  # what starting a run costs, in tokens: reading the weights once takes about as long as working on so many
 
@@ -98,3 +102,14 @@ def _best(
         groups = [*groups, (depth if sharing < whole else 0, rows)]
         cost += min(whole, sharing)
     return cost, groups
+
+
+def shares_beginnings(checkpoint: Checkpoint) -> bool:
+    """Whether the text tower can run what texts begin with apart."""
+    words = checkpoint.spec.text
+    return checkpoint.exports is None and isinstance(words, TextSpec) and words.trims
+
+
+def no_past(words: Any) -> NDArray[np.float32]:
+    """What no tokens leave behind in a text transformer: [layers, 2, heads, 0, width/heads]."""
+    return np.zeros((words.layers, 2, words.heads, 0, words.width // words.heads), np.float32)

@@ -25,7 +25,7 @@ from anmok.settings import settings
 if TYPE_CHECKING:
     from anmok.models.graphs import Graph
 
-__all__ = ["converted", "folder_of", "keep_graph", "made_with", "read_record", "write_record"]
+__all__ = ["converted", "folder_of", "keep_graph", "made_with", "read_record", "write_record", "write_whole"]
 
 PACKAGES = ("anmok", "onnxruntime", "openvino")
 
@@ -57,12 +57,17 @@ def read_record(file: Path) -> dict[str, Any] | None:
 
 
 def write_record(file: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
+    """Keep a JSON file."""
+    write_whole(file, json.dumps(content, indent=1).encode())
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Write whole or not at all: another process may be reading. A cache that cannot be written is no error."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         handle, part = tempfile.mkstemp(dir=file.parent, suffix=".part")
-        with os.fdopen(handle, "w", encoding="utf-8") as opened:
-            json.dump(content, opened, indent=1)
+        with os.fdopen(handle, "wb") as opened:
+            opened.write(content)
         Path(part).replace(file)
     except OSError:
         return

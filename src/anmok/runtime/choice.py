@@ -17,11 +17,12 @@ from anmok import progress
 from anmok.everyday import KINDS
 from anmok.models.graphs import Graph, image_graph, text_graph
 from anmok.runtime import cache, openvino
+from anmok.runtime.beginnings import shares_beginnings
 from anmok.runtime.fidelity import Certificate, compare, unit
 from anmok.runtime.onnxruntime import open_session
 from anmok.runtime.openvino import OpenVinoSession
 from anmok.runtime.quantize import Calibrated, calibrate, quantize
-from anmok.runtime.trial import Trial, embed, shares_beginnings
+from anmok.runtime.trial import Trial, embed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -150,8 +151,14 @@ class _Workshop:
 
     def __init__(self, checkpoint: Checkpoint, tower: Tower, threads: int) -> None:
         self._checkpoint, self._tower, self._threads = checkpoint, tower, threads
-        self._made_with = cache.made_with(checkpoint.fingerprint, threads)
-        self.folder = cache.folder_of(self._made_with)
+
+    @cached_property
+    def _made_with(self) -> dict[str, str]:
+        return cache.made_with(self._checkpoint.fingerprint, self._threads)
+
+    @cached_property
+    def folder(self) -> Path:
+        return cache.folder_of(self._made_with)
 
     @cached_property
     def _trial(self) -> Trial:
@@ -235,10 +242,8 @@ class _Workshop:
 
     def shrunk(self) -> float:
         """The smallest cosine between large JPEGs decoded no larger than needed and whole."""
-        whole, small = (
-            unit(embed(self._exact, self._trial.photographs(shrunk=shrunk), "large JPEGs")) for shrunk in (False, True)
-        )
-        return float((whole * small).sum(axis=1).min())
+        rows = unit(embed(self._exact, self._trial.photographs(), "large JPEGs"))
+        return float((rows[::2] * rows[1::2]).sum(axis=1).min())
 
     def _kinds(self, mine: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
         """How much each picture looks like each kind of thing, [m, k]."""

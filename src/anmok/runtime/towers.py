@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from anmok.errors import MissingExtra, SettingsError, did_you_mean
-from anmok.runtime.beginnings import run_texts
-from anmok.runtime.trial import no_past, shares_beginnings
+from anmok.runtime.beginnings import no_past, run_texts, shares_beginnings
+from anmok.settings import PRECISIONS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["ENGINES", "PRECISIONS", "PrecisionRefused", "Towers", "open_towers"]
 
 ENGINES = ("onnxruntime", "openvino", "torch")
-PRECISIONS = ("fp32", "bf16", "int8")
 PATIENCE = 15.0  # seconds of work after which a tower is worth measuring, which takes about as long
 
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from anmok import progress
 from anmok.everyday import KINDS, everyday_photographs, everyday_pictures, everyday_texts
-from anmok.models.spec import TextSpec
 from anmok.pictures import read
+from anmok.runtime.beginnings import no_past, shares_beginnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from anmok.checkpoints import Checkpoint
 
-__all__ = ["Feed", "Session", "Tower", "Trial", "embed", "no_past"]
+__all__ = ["Feed", "Session", "Tower", "Trial", "embed"]
 
 Tower = Literal["image", "text"]
 PHOTOGRAPHS = 8
@@ -60,11 +60,11 @@ class Trial:
         """So many of them, for taking times."""
         return next(self._feeds((self._rest * size)[:size], size))
 
-    def photographs(self, *, shrunk: bool) -> Iterator[Feed]:
-        """Large JPEGs, decoded whole or no larger than the transform needs."""
-        needed = self._checkpoint.transform.needed if shrunk else None
+    def photographs(self) -> Iterator[Feed]:
+        """Large JPEGs, each decoded whole and no larger than the transform needs."""
+        needed = self._checkpoint.transform.needed
         for photograph in everyday_photographs(PHOTOGRAPHS):
-            yield self._feed([read(photograph, needed=needed)])
+            yield self._feed([read(photograph), read(photograph, needed=needed)])
 
     def _feeds(self, things: Sequence[Any], size: int) -> Iterator[Feed]:
         for start in range(0, len(things), size):
@@ -93,14 +93,3 @@ def embed(session: Session, feeds: Iterator[Feed], what: str) -> NDArray[np.floa
             rows.append(session.run(["embedding"], feed)[0])
             advance(len(rows[-1]))
     return np.concatenate(rows)
-
-
-def shares_beginnings(checkpoint: Checkpoint) -> bool:
-    """Whether the text tower can run what texts begin with apart (see `beginnings`)."""
-    words = checkpoint.spec.text
-    return checkpoint.exports is None and isinstance(words, TextSpec) and words.trims
-
-
-def no_past(words: Any) -> NDArray[np.float32]:
-    """What no tokens leave behind in a text transformer: [layers, 2, heads, 0, width/heads]."""
-    return np.zeros((words.layers, 2, words.heads, 0, words.width // words.heads), np.float32)
