@@ -21,6 +21,7 @@ so that a query for what is not there stands out too.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ import numpy as np
 
 from anmok.embeddings import Embeddings, unit
 from anmok.everyday import PICTURES, SHEET, everyday_pictures, everyday_texts
-from anmok.runtime.cache import write_whole
+from anmok.files import write_whole
 from anmok.settings import settings
 
 if TYPE_CHECKING:
@@ -178,4 +179,5 @@ def _read(path: Path, dimension: int) -> NDArray[np.float16] | None:
 def _write(path: Path, vectors: NDArray[np.float16]) -> None:
     content = io.BytesIO()
     np.save(content, vectors)
-    write_whole(path, content.getvalue())
+    with contextlib.suppress(OSError):  # it is a cache
+        write_whole(path, content.getvalue())

@@ -9,7 +9,7 @@ import pytest
 
 from anmok.errors import StoreDamaged, StoreError, StoreTooNew
 from anmok.store import Store, StoreLimits, database
-from anmok.store.database import APPLICATION_ID, DATABASE
+from anmok.store.database import APPLICATION_ID, DATABASE, PAGE_BYTES
 
 
 def raw(path, *statements):
@@ -139,7 +139,7 @@ def test_damage_met_later_is_reported_too(opened, store, fill, path):
     fill(store, 2000)
     store.close()
     content = bytearray((path / DATABASE).read_bytes())
-    for page in range(4096 * 20, len(content), 4096):
+    for page in range(PAGE_BYTES * 5, len(content), PAGE_BYTES):
         content[page : page + 100] = bytes(100)
     (path / DATABASE).write_bytes(content)
     damaged = opened()

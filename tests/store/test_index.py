@@ -1,12 +1,14 @@
 import logging
+import os
 import shutil
 
 import numpy as np
 import pytest
 
 from anmok.errors import StoreError
-from anmok.store import StoreLimits, searcher
-from anmok.store.index import INDEX
+from anmok.store import StoreLimits, searcher, table
+from anmok.store import index as index_file
+from anmok.store.index import CHECKED, INDEX
 
 
 def keys(matches):
@@ -267,3 +269,61 @@ def test_index_is_not_written_inside_a_transaction(store, fill, vectors):
         with pytest.raises(StoreError, match="inside a transaction"):
             store.rebuild_index()
     assert (store.path / INDEX).exists()
+
+
+def test_index_is_read_whole_only_where_it_may_have_changed(opened, indexed, vectors, monkeypatch):
+    file, read = indexed.path / INDEX, []
+    whole = index_file._checksum
+    monkeypatch.setattr(index_file, "_checksum", lambda *given: read.append(1) or whole(*given))
+
+    def reads(**options):
+        read.clear()
+        with opened(**options) as store:
+            assert store.search(vectors(1), 1)[0][0].key == "k0"
+        return len(read)
+
+    indexed.close()
+    assert reads() == 0  # it was right when it was written
+    file.touch()
+    assert reads(readonly=True) == 1
+    assert reads(readonly=True) == 1  # who only reads leaves no note
+    assert reads() == 1
+    assert reads() == reads(readonly=True) == 0
+    (indexed.path / CHECKED).write_text("{")
+    assert reads() == 1
+    (indexed.path / CHECKED).unlink()
+    assert reads() == 1
+
+
+def test_check_reads_the_index_whole_whatever_is_known_of_it(opened, indexed):
+    indexed.close()
+    file = indexed.path / INDEX
+    state, content = file.stat(), file.read_bytes()
+    with file.open("r+b") as opened_file:  # as a disk that forgets a bit: no date tells of it
+        opened_file.seek(500)
+        opened_file.write(bytes([content[500] ^ 1]))
+    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+    store = opened()
+    assert any("wrong checksum" in problem for problem in store.check().problems)
+    store.compact()
+    assert store.check().problems == ()
+
+
+def test_answer_of_a_filter_is_kept_until_a_row_changes(indexed, vectors, fill, monkeypatch):
+    asked = []
+    ids = table.ids
+    monkeypatch.setattr(table, "ids", lambda *given: asked.append(1) or ids(*given))
+    queries, where = vectors(2, seed=9), {"folder": "a"}
+    first = indexed.search(queries, 300, where=where)
+    assert indexed.search(queries, 300, where=where) == first
+    assert len(asked) == 1
+    fill(indexed, 2, first=200)
+    assert {m.key for m in indexed.search(queries, 300, where=where)[0]} == {m.key for m in first[0]} | {"k200"}
+    with pytest.raises(KeyError), indexed.transaction():
+        indexed.delete(["k0"])
+        assert "k0" not in {m.key for m in indexed.search(queries, 300, where=where)[0]}
+        raise KeyError
+    assert "k0" in {m.key for m in indexed.search(queries, 300, where=where)[0]}
+    for number in range(20):  # bounded
+        indexed.search(queries, 1, where={"n": number})
+    assert len(indexed._searcher._filtered[1]) <= searcher.FILTERS_KEPT

@@ -5,7 +5,7 @@ import pytest
 
 from anmok.errors import StoreError
 from anmok.store import StoreStats
-from anmok.store.database import DATABASE
+from anmok.store.database import DATABASE, PAGE_BYTES
 from anmok.store.index import INDEX
 
 
@@ -58,7 +58,7 @@ def test_check_finds_damaged_pages(opened, store, fill, path):
     fill(store, 2000)
     store.close()
     content = bytearray((path / DATABASE).read_bytes())
-    content[4096 * 30 : 4096 * 30 + 200] = bytes(200)
+    content[PAGE_BYTES * 8 : PAGE_BYTES * 8 + 200] = bytes(200)
     (path / DATABASE).write_bytes(content)
     assert opened().check().problems
 

@@ -1,4 +1,5 @@
 import contextlib
+import functools
 import random
 import shutil
 import sqlite3
@@ -8,15 +9,21 @@ import pytest
 
 from anmok.errors import StoreDamaged, StoreError
 from anmok.store import Store, recover
-from anmok.store.database import DATABASE
+from anmok.store.database import DATABASE, PAGE_BYTES, create_database
 
-PAGE = 4096
 CONTRACT = {"fingerprint": "aaaa"}
 
 
 @pytest.fixture
-def rows(opened, fill, path):
+def page_bytes():
+    return PAGE_BYTES
+
+
+@pytest.fixture
+def rows(opened, fill, path, page_bytes, monkeypatch):
     """A closed store of 2000 rows and some documents; returns its vectors."""
+    create = functools.partial(create_database, page_bytes=page_bytes)
+    monkeypatch.setattr("anmok.store.store.create_database", create)
     store = opened(contract=CONTRACT)
     written = fill(store, 2000)
     store.documents("files").update({f"f{number}": number for number in range(300)})
@@ -53,8 +60,8 @@ def test_rows_around_damaged_pages_are_saved(opened, rows, path):
     chance = random.Random(3)
 
     def destroy(content):
-        for page in chance.sample(range(12, len(content) // PAGE), 4):
-            content[page * PAGE : page * PAGE + 300] = chance.randbytes(300)
+        for page in chance.sample(range(8, len(content) // PAGE_BYTES), 2):
+            content[page * PAGE_BYTES : page * PAGE_BYTES + 300] = chance.randbytes(300)
 
     damaged = damage(path, destroy)
     with pytest.raises(StoreDamaged), contextlib.closing(Store.open(path)) as broken:
@@ -72,15 +79,17 @@ def test_rows_around_damaged_pages_are_saved(opened, rows, path):
 
 
 @pytest.mark.parametrize("compacted", [False, True])
-@pytest.mark.parametrize("size", [16, 100, PAGE])
-def test_lost_header_costs_no_row(opened, rows, path, compacted, size):
+@pytest.mark.parametrize("page_bytes", [PAGE_BYTES, 4096], ids=["now", "first-made"])
+@pytest.mark.parametrize("size", [16, 100, None], ids=["magic", "header", "page"])
+def test_lost_first_page_costs_no_row(opened, rows, path, compacted, size, page_bytes):
     if compacted:
         store = opened()
         store.compact()
         store.close()
 
     def destroy(content):
-        content[:size] = b"\xff" * size
+        assert int.from_bytes(content[16:18]) == page_bytes
+        content[: size or page_bytes] = b"\xff" * (size or page_bytes)
 
     damage(path, destroy)
     with pytest.raises(StoreDamaged, match="anmok store recover"):

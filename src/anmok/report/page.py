@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anmok.errors import PictureError
+from anmok.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,10 +75,7 @@ def render(page: Page) -> str:
 def write(page: Page, path: str | Path) -> Path:
     """Write the page to `path` (replaced whole, never half written); makes its folder."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(render(page), encoding="utf-8")
-    unfinished.replace(path)
+    write_whole(path, render(page).encode())
     return path
 
 

@@ -10,22 +10,23 @@ them; a cache that cannot be written is no error.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anmok.files import write_whole
 from anmok.processor import processor_name, usable_cores
 from anmok.settings import settings
 
 if TYPE_CHECKING:
     from anmok.models.graphs import Graph
 
-__all__ = ["converted", "folder_of", "keep_graph", "made_with", "read_record", "write_record", "write_whole"]
+__all__ = ["converted", "folder_of", "keep_graph", "made_with", "read_record", "write_record"]
 
 PACKAGES = ("anmok", "onnxruntime", "openvino")
 
@@ -58,19 +59,8 @@ def read_record(file: Path) -> dict[str, Any] | None:
 
 def write_record(file: Path, content: dict[str, Any]) -> None:
     """Keep a JSON file."""
-    write_whole(file, json.dumps(content, indent=1).encode())
-
-
-def write_whole(file: Path, content: bytes) -> None:
-    """Write whole or not at all: another process may be reading. A cache that cannot be written is no error."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=file.parent, suffix=".part")
-        with os.fdopen(handle, "wb") as opened:
-            opened.write(content)
-        Path(part).replace(file)
-    except OSError:
-        return
+    with contextlib.suppress(OSError):  # it is a cache
+        write_whole(file, json.dumps(content, indent=1).encode())
 
 
 def converted(folder: Path, name: str) -> Path | None:

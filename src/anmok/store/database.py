@@ -34,6 +34,7 @@ __all__ = [
     "APPLICATION_ID",
     "DATABASE",
     "MIGRATIONS",
+    "PAGE_BYTES",
     "Database",
     "create_database",
     "from_json",
@@ -57,7 +58,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (  # entry i takes a file of version i
         "INSERT INTO meta (name, value) VALUES ('generation', 0)",
     ),
 )
+PAGE_BYTES = 16_384  # fifteen vectors of 512 numbers fit; into SQLite's usual 4,096 only three, a quarter of it empty
 WAL_LIMIT_BYTES = 64 << 20  # what the log is cut back to after a large transaction
+FOLDED_PAGES = 256  # of the log, after which a commit folds it into the file: 4 MB
 RECOVERY_HINT = "Restore the last backup, or save the readable rows: anmok store recover"
 
 
@@ -251,6 +254,7 @@ def _connect(path: Path, readonly: bool, busy_timeout_s: float) -> sqlite3.Conne
         connection.execute("PRAGMA fullfsync = ON")  # macOS: through the disk's own cache; elsewhere without effect
         connection.execute("PRAGMA checkpoint_fullfsync = ON")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {FOLDED_PAGES}")
         connection.execute("PRAGMA temp_store = MEMORY")
     except BaseException:
         connection.close()
@@ -258,7 +262,7 @@ def _connect(path: Path, readonly: bool, busy_timeout_s: float) -> sqlite3.Conne
     return connection
 
 
-def create_database(path: Path, meta: Mapping[str, Any]) -> bool:
+def create_database(path: Path, meta: Mapping[str, Any], *, page_bytes: int = PAGE_BYTES) -> bool:
     """Make a new, empty database whole in a file of its own, then give it its name.
 
     So a database that is there under its name is never a half-made one, and of two processes
@@ -268,6 +272,7 @@ def create_database(path: Path, meta: Mapping[str, Any]) -> bool:
     with translated_errors(path):
         try:
             with contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as connection:
+                connection.execute(f"PRAGMA page_size = {page_bytes}")
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = OFF")  # it is synced once, below, before it gets its name
                 connection.execute("BEGIN IMMEDIATE")

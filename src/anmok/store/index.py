@@ -6,11 +6,16 @@ The stamp says which store the graph stands for, up to which row, and the checks
 graph: a file that was cut, damaged or copied from another store is recognised before it is
 used. It can be deleted at any time and is built again from the database.
 
+Reading a large file whole takes longer than all else that opening it needs. So once the content
+was found right, a note beside the file says of which state of it (`signature`) that is true; it
+is read whole again only when it has changed since, or is checked (`anmok store check`).
+
 Source: Malkov and Yashunin 2016, arXiv 1603.09320 (HNSW).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import struct
@@ -23,6 +28,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from anmok.files import write_whole
 from anmok.settings import settings
 from anmok.store.database import sync_folder
 
@@ -39,6 +45,7 @@ __all__ = ["INDEX", "IndexUnusable", "Stamp", "VectorIndex", "build", "extend", 
 Graph: TypeAlias = Any  # usearch.index.Index, which comes without types
 
 INDEX = "index.usearch"
+CHECKED = f"{INDEX}.checked"  # the note
 MAGIC = b"ANMOKIX2"
 TAIL = struct.Struct("<II8s")  # bytes of the stamp, its checksum, MAGIC
 CONNECTIVITY = 16  # links of a node
@@ -72,15 +79,25 @@ class Stamp:
 class VectorIndex:
     """The mapped graph of a store, to read only.
 
+    Args:
+        folder: of the store.
+        store: its id.
+        dimension: of its vectors.
+        note: whether to leave a note that the file was found right.
+
     Raises:
         IndexUnusable: there is no file, or it is damaged, or it belongs to another store.
     """
 
-    def __init__(self, folder: Path, store: str, dimension: int) -> None:
-        path = folder / INDEX
+    def __init__(self, folder: Path, store: str, dimension: int, *, note: bool = True) -> None:
+        path = self._path = folder / INDEX
         try:
             self.signature = signature(folder)
             self.stamp = _read_stamp(path)
+            if _checked(folder) != (self.signature, self.stamp):
+                _require_intact(path, self.stamp)
+                if note:
+                    _note_checked(folder, self.stamp, self.signature)
         except OSError as error:
             raise IndexUnusable(f"it cannot be read ({error})") from error
         if self.stamp.store != store:
@@ -109,6 +126,17 @@ class VectorIndex:
         expected = _in_8_bits(rows, self.stamp)
         held = (self._graph.get(int(number)) for number in ids)
         return np.array([h is not None and np.array_equal(h.ravel(), e) for h, e in zip(held, expected, strict=True)])
+
+    def require_intact(self) -> None:
+        """Read the whole file once more.
+
+        Raises:
+            IndexUnusable: it is not what was written.
+        """
+        try:
+            _require_intact(self._path, self.stamp)
+        except OSError as error:
+            raise IndexUnusable(f"it cannot be read ({error})") from error
 
     def close(self) -> None:
         """Unmap the file; Windows replaces no file that is mapped."""
@@ -144,6 +172,7 @@ def extend(folder: Path, old: Stamp, new: Stamp, blocks: Iterable[Block]) -> tup
     try:
         if _read_stamp(folder / INDEX) != old:
             raise IndexUnusable("it was replaced meanwhile")
+        _require_intact(folder / INDEX, old)
         graph = _graph(old.dimension)
         graph.load(str(folder / INDEX))
         new = replace(new, largest=old.largest)
@@ -172,6 +201,7 @@ def write(folder: Path, graph: Graph, stamp: Stamp) -> None:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(folder / INDEX)
+        _note_checked(folder, stamp, signature(folder))
         sync_folder(folder)
     finally:
         draft.unlink(missing_ok=True)
@@ -219,22 +249,41 @@ def _read_stamp(path: Path) -> Stamp:
     if zlib.crc32(text) != checksum:
         raise IndexUnusable("its stamp is damaged")
     try:
-        stamp = Stamp(**json.loads(text))
+        return Stamp(**json.loads(text))
     except (TypeError, ValueError) as error:
         raise IndexUnusable("its stamp is of another version") from error
-    if _checksum(path, start) != stamp.checksum:
+
+
+def _require_intact(path: Path, stamp: Stamp) -> None:
+    """Read what usearch wrote: about a second for a gigabyte."""
+    text = json.dumps(asdict(stamp)).encode()
+    if _checksum(path, path.stat().st_size - TAIL.size - len(text)) != stamp.checksum:
         raise IndexUnusable("its content is damaged (wrong checksum)")
-    return stamp
 
 
 def _checksum(path: Path, size: int) -> int:
-    """CRC-32 of the first `size` bytes: about a second for a gigabyte, and it warms the cache for the search."""
+    """CRC-32 of the first `size` bytes."""
     checksum = 0
     with path.open("rb") as file:
         while size > 0 and (part := file.read(min(size, 1 << 20))):
             checksum = zlib.crc32(part, checksum)
             size -= len(part)
     return checksum
+
+
+def _checked(folder: Path) -> tuple[tuple[int, ...], Stamp] | None:
+    """The state of the file that was found right last, and its stamp; None where nothing is known."""
+    try:
+        note = json.loads((folder / CHECKED).read_bytes())
+        return tuple(note["signature"]), Stamp(**note["stamp"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _note_checked(folder: Path, stamp: Stamp, state: tuple[int, ...] | None) -> None:
+    note = json.dumps({"signature": state, "stamp": asdict(stamp)}).encode()
+    with contextlib.suppress(OSError):  # where nobody may write, the index is read whole each time
+        write_whole(folder / CHECKED, note)
 
 
 def _remove_drafts(folder: Path) -> None:

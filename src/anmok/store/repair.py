@@ -110,6 +110,10 @@ def _index(database: Database, searcher: Searcher, problems: list[str]) -> str:
     if index is None:
         problems.append("the index cannot be used; it is built again by the next search, or anmok store compact")
         return "none"
+    try:
+        index.require_intact()
+    except files.IndexUnusable as error:
+        problems.append(f"the index: {error}; anmok store compact builds it again")
     last = index.stamp.last_id
     sample = np.array(
         [row[0] for row in database.execute("SELECT id FROM items WHERE id <= ? ORDER BY id", (last,))], np.int64

@@ -3,7 +3,7 @@
 Nothing is ever written to the damaged files. A copy of them is read table by table, in ranges
 of ids: where SQLite meets a damaged page, the range is halved until the rows around it are
 found. Where the first page is lost (the header, and where the tables begin), it is borrowed
-from an empty store: the same schema puts its tables on the same pages.
+from an empty store with pages of the same size: the same schema puts its tables on the same pages.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anmok.errors import StoreError
-from anmok.store.database import DATABASE, Database, create_database, from_key, sync_folder, to_json
+from anmok.store.database import DATABASE, PAGE_BYTES, Database, create_database, from_key, sync_folder, to_json
 from anmok.store.rows import STORED
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RecoverReport", "recover"]
 
-PAGE = 4096  # bytes; SQLite's default, with which every store is made
+PAGE_SIZES = (PAGE_BYTES, 4096)  # of stores as they are made, and as they were made first
 AT_ONCE = 1000
 MOST_FAILURES = 200_000  # damaged spots met, after which a table is given up
 TABLES = {
@@ -106,11 +106,14 @@ def _read(folder: Path, copy: Path) -> dict[str, Rows]:
         if (folder / name).exists():
             shutil.copyfile(folder / name, copy / name)
     tables = _read_tables(copy / DATABASE)
-    if not tables["items"] and not tables["vectors"]:  # the schema may be gone: borrow one
+    if tables["items"] or tables["vectors"]:
+        return tables
+    tried = []  # the schema may be gone: borrow one
+    for page_bytes in PAGE_SIZES:
         shutil.copyfile(folder / DATABASE, copy / DATABASE)
-        _mend_first_page(copy / DATABASE)
-        tables = _read_tables(copy / DATABASE)
-    return tables
+        _mend_first_page(copy / DATABASE, page_bytes)
+        tried.append(_read_tables(copy / DATABASE))
+    return max(tried, key=lambda tables: len(tables["items"].keys() & tables["vectors"].keys()))
 
 
 def _read_tables(path: Path) -> dict[str, Rows]:
@@ -134,7 +137,7 @@ def _highest_id(connection: sqlite3.Connection, size: int) -> int:
         "SELECT max(id) FROM documents NOT INDEXED",
         "SELECT max(id) FROM (SELECT key, id FROM items ORDER BY key)",  # the index on keys knows the ids too
     ):
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(sqlite3.Error, ValueError):  # pages read as what they are not give any bytes
             known.append(int(connection.execute(sql).fetchone()[0] or 0))
     return max(known) or size // 16
 
@@ -165,13 +168,13 @@ def _salvage(
             ranges.append((rows[-1][0] + 1, high))
 
 
-def _mend_first_page(path: Path) -> None:
+def _mend_first_page(path: Path, page_bytes: int) -> None:
     """Overwrite page 1 with that of an empty store, with the number of pages that this file has."""
-    empty = path.with_name("empty.sqlite")
-    create_database(empty, {})
-    page = bytearray(empty.read_bytes()[:PAGE])
+    empty = path.with_name(f"empty-{page_bytes}.sqlite")
+    create_database(empty, {}, page_bytes=page_bytes)
+    page = bytearray(empty.read_bytes()[:page_bytes])
     with path.open("r+b") as file:
-        pages = file.seek(0, 2) // PAGE
+        pages = file.seek(0, 2) // page_bytes
         page[28:32] = struct.pack(">I", pages)
         page[32:40] = bytes(8)  # no list of free pages
         page[92:96] = page[24:28]  # the number of pages is valid as of the change counter

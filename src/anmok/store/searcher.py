@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from anmok import progress
 from anmok.store import index as files
+from anmok.store import table
 from anmok.store.exact import best, cosines, nearest
 from anmok.store.index import IndexUnusable, Stamp, VectorIndex
 from anmok.store.rows import RowCache, count_rows, read_blocks, read_rows
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from anmok.store.database import Database
     from anmok.store.exact import Ranking
+    from anmok.store.filters import Condition
     from anmok.store.rows import Block, Ids, Vectors
     from anmok.store.types import StoreLimits
 
@@ -36,6 +38,7 @@ QUERIES_AT_ONCE = 256
 FIRST_FETCH = 64  # candidates of the index that are re-ranked, at least
 FETCH_PER_RESULT = 4
 MOST_FETCH = 4096  # beyond, comparing the rows themselves is the shorter way
+FILTERS_KEPT = 8
 DEAD_SHARE = 0.25  # deleted rows that a graph may carry before it is built anew
 
 
@@ -67,6 +70,7 @@ class Searcher:
         self._refused: tuple[int, ...] | None = None  # signature of an index file that cannot be used
         self._told: set[tuple[str, ...]] = set()
         self._counted: tuple[tuple[int, ...], int] = ((), 0)
+        self._filtered: tuple[tuple[int, ...], dict[tuple[Any, ...], Ids]] = ((), {})
 
     def close(self) -> None:
         """Unmap the index and forget the rows."""
@@ -91,10 +95,27 @@ class Searcher:
 
     def rows(self) -> int:
         """How many rows there are."""
-        state = (self.database.generation, self.database.changes, self.database.rollbacks)
+        state = self._state()
         if self._counted[0] != state:
             self._counted = (state, count_rows(self.database))
         return self._counted[1]
+
+    def allowed(self, wanted: Condition) -> Ids:
+        """Ids of the rows that a filter leaves, ascending; those of the last filters are known until a row changes."""
+        state, (sql, values) = self._state(), wanted
+        if self._filtered[0] != state:
+            self._filtered = (state, {})
+        kept = self._filtered[1]
+        key = (sql, *values)
+        if key not in kept:
+            if len(kept) == FILTERS_KEPT:
+                del kept[next(iter(kept))]
+            kept[key] = table.ids(self.database, wanted)
+        return kept[key]
+
+    def _state(self) -> tuple[int, ...]:
+        """Changes whenever a row of the database may have."""
+        return self.database.generation, self.database.changes, self.database.rollbacks
 
     def snapshot(self) -> Block:
         """All rows in memory; the caller sees to it that they are not too many."""
@@ -196,7 +217,7 @@ class Searcher:
         if signature is None or signature == self._refused:
             return
         try:
-            self._index = VectorIndex(self.folder, self.store, self.dimension)
+            self._index = VectorIndex(self.folder, self.store, self.dimension, note=not self.database.readonly)
         except IndexUnusable as error:
             self._refused = signature
             self._tell("the index of %s cannot be used: %s", self.folder, error)

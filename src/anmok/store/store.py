@@ -256,7 +256,7 @@ class Store:
         if not len(queries):
             return []
         with self._searching():
-            allowed = table.ids(self._database, condition(where)) if where else None
+            allowed = self._searcher.allowed(condition(where)) if where else None
             rankings = self._searcher.search(queries, top, allowed, exact)
             found = np.unique(np.concatenate([ids for _, ids in rankings]))
             rows = table.keys_and_metadata(self._database, found)

@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from anmok.checkpoints import save_checkpoint
+from anmok.files import write_whole
 from anmok.train.recipe import write_recipe
 from anmok.train.state import StateError, find_state
 
@@ -129,12 +130,8 @@ def _cut(path: Path, step: int) -> None:
     """Take away the records of later steps."""
     if path.is_file():
         kept = [record for record in _records(path) if record["step"] <= step]
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        unfinished.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in kept), encoding="utf-8")
-        unfinished.replace(path)
+        write_whole(path, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in kept).encode())
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    write_whole(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())

@@ -1,0 +1,15 @@
+import pytest
+
+from anmok.files import write_whole
+
+
+def test_file_is_written_whole_or_stays_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "new" / "file.txt"
+    write_whole(path, b"one")
+    write_whole(path, b"two")
+    assert path.read_bytes() == b"two"
+    monkeypatch.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_whole(path, b"three")
+    assert path.read_bytes() == b"two"
+    assert list(path.parent.iterdir()) == [path]
