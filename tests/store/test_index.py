@@ -53,14 +53,14 @@ def test_recall_on_clustered_vectors(opened):
 
 def test_recall_tells_when_the_index_is_poor(indexed, vectors, monkeypatch):
     assert indexed.recall(vectors(20, seed=5), 5) == 1.0
-    half = searcher.VectorIndex.search
+    half = index_file.VectorIndex.search
 
     def worse(self, queries, count):
         found = half(self, queries, count)
         found[:, ::2] = 0
         return found
 
-    monkeypatch.setattr(searcher.VectorIndex, "search", worse)
+    monkeypatch.setattr(index_file.VectorIndex, "search", worse)
     assert 0.1 < indexed.recall(vectors(20, seed=5), 5) < 0.9
 
 

@@ -73,6 +73,7 @@ class Database:
         self.lock = threading.RLock()
         self.rollbacks = 0  # what was read inside a transaction that was then undone is no longer true
         self._depth = 0
+        self._counted: tuple[tuple[int, ...], int] = ((), 0)
         self._process = os.getpid()
         with translated_errors(self.path):
             self._connection = _connect(self.path, readonly, busy_timeout_s)
@@ -168,6 +169,19 @@ class Database:
     def generation(self) -> int:
         """Number of commits so far that changed something."""
         return int(self.execute("SELECT value FROM meta WHERE name = 'generation'")[0][0])
+
+    @property
+    def state(self) -> tuple[int, int, int]:
+        """Changes whenever a row may have."""
+        return self.generation, self.changes, self.rollbacks
+
+    def rows(self) -> int:
+        """How many rows there are; counted again only where one may have changed."""
+        with self.lock:
+            state = self.state
+            if self._counted[0] != state:
+                self._counted = (state, int(self.execute("SELECT count(*) FROM items")[0][0]))
+            return self._counted[1]
 
     @property
     def last_id(self) -> int:

@@ -22,8 +22,8 @@ import struct
 import time
 import uuid
 import zlib
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -33,14 +33,14 @@ from anmok.settings import settings
 from anmok.store.database import sync_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from anmok.store.rows import Block, Ids, Vectors
+    from anmok.store.rows import Ids, Vectors
 
-__all__ = ["INDEX", "IndexUnusable", "Stamp", "VectorIndex", "build", "extend", "write"]
+__all__ = ["INDEX", "GrowingGraph", "IndexUnusable", "Stamp", "VectorIndex", "put_in_place", "signature"]
 
 Graph: TypeAlias = Any  # usearch.index.Index, which comes without types
 
@@ -52,6 +52,7 @@ CONNECTIVITY = 16  # links of a node
 EXPANSION_ADD = 128
 EXPANSION_SEARCH = 256  # 128 found 0.985 of the true neighbours among 100,000 pictures, 256 found 0.998
 MANY = 200_000  # rows from which on a search looks twice as far
+ADDED_AT_ONCE = 256  # rows, a tenth of a second
 STALE_DRAFT_S = 24 * 3600  # a draft this old was left by a process that died
 
 
@@ -115,7 +116,7 @@ class VectorIndex:
     def search(self, queries: Vectors, count: int) -> Ids:
         """Ids of about the `count` nearest nodes, int64 [q, count]; 0 (never an id) fills up short rows."""
         self._graph.expansion_search = max(EXPANSION_SEARCH * (1 + (self.stamp.rows > MANY)), count)
-        found = self._graph.search(_in_8_bits(queries, self.stamp), count, threads=settings().threads)
+        found = self._graph.search(_in_8_bits(queries, self.stamp.largest), count, threads=settings().threads)
         keys = np.asarray(found.keys).reshape(len(queries), -1).astype(np.int64)
         counts = np.asarray(getattr(found, "counts", [keys.shape[1]])).reshape(-1, 1)
         keys[np.arange(keys.shape[1])[None, :] >= counts] = 0
@@ -123,7 +124,7 @@ class VectorIndex:
 
     def holds(self, ids: Ids, rows: Vectors) -> NDArray[np.bool_]:
         """Whether the graph has these vectors for these ids."""
-        expected = _in_8_bits(rows, self.stamp)
+        expected = _in_8_bits(rows, self.stamp.largest)
         held = (self._graph.get(int(number)) for number in ids)
         return np.array([h is not None and np.array_equal(h.ravel(), e) for h, e in zip(held, expected, strict=True)])
 
@@ -152,59 +153,78 @@ def signature(folder: Path) -> tuple[int, ...] | None:
     return state.st_ino, state.st_size, state.st_mtime_ns
 
 
-def build(stamp: Stamp, blocks: Iterable[Block]) -> tuple[Graph, Stamp]:
-    """A new graph of the rows, and its stamp."""
-    graph = _graph(stamp.dimension)
-    blocks = iter(blocks)
-    first = next(blocks, None)
-    if first is None:
-        return graph, stamp
-    stamp = replace(stamp, largest=max(float(np.abs(first[1]).max()), 1e-6))
-    return graph, replace(stamp, rows=_add(graph, chain([first], blocks), stamp))
+class GrowingGraph:
+    """A graph in memory, to which rows are added."""
 
+    def __init__(self, dimension: int) -> None:
+        self._graph = _graph(dimension)
+        self._largest = 0.0
+        self.rows = 0
 
-def extend(folder: Path, old: Stamp, new: Stamp, blocks: Iterable[Block]) -> tuple[Graph, Stamp]:
-    """The graph of the file, read into memory, with newer rows added.
+    @classmethod
+    def opened(cls, folder: Path, old: Stamp) -> GrowingGraph:
+        """The graph of the file.
 
-    Raises:
-        IndexUnusable: the file is not the one that `old` stood in.
-    """
-    try:
-        if _read_stamp(folder / INDEX) != old:
-            raise IndexUnusable("it was replaced meanwhile")
-        _require_intact(folder / INDEX, old)
-        graph = _graph(old.dimension)
-        graph.load(str(folder / INDEX))
-        new = replace(new, largest=old.largest)
-        return graph, replace(new, rows=old.rows + _add(graph, blocks, new))
-    except RuntimeError as error:  # usearch raises what C++ threw
-        raise IndexUnusable(f"usearch says: {error}") from error
-
-
-def write(folder: Path, graph: Graph, stamp: Stamp) -> None:
-    """Replace the index file: whole and on the disk before it gets its name.
-
-    Raises:
-        OSError: it cannot be written or replaced (disk full; on Windows: mapped by another process).
-    """
-    _remove_drafts(folder)
-    draft = folder / f"{INDEX}.{uuid.uuid4().hex}.tmp"
-    try:
+        Raises:
+            IndexUnusable: the file is not the one that `old` stood in, or it is damaged.
+        """
+        path = folder / INDEX
         try:
-            graph.save(str(draft))
-        except RuntimeError as error:  # usearch says so where it cannot write
-            raise OSError(f"{draft} cannot be written: {error}") from error
-        stamp = replace(stamp, checksum=_checksum(draft, draft.stat().st_size))
-        text = json.dumps(asdict(stamp)).encode()
-        with draft.open("ab") as file:
-            file.write(text + TAIL.pack(len(text), zlib.crc32(text), MAGIC))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(folder / INDEX)
-        _note_checked(folder, stamp, signature(folder))
-        sync_folder(folder)
-    finally:
-        draft.unlink(missing_ok=True)
+            if _read_stamp(path) != old:
+                raise IndexUnusable("it was replaced meanwhile")
+            _require_intact(path, old)
+            growing = cls(old.dimension)
+            growing._graph.load(str(path))
+        except (OSError, RuntimeError) as error:  # usearch raises what C++ threw
+            raise IndexUnusable(f"it cannot be read ({error})") from error
+        growing._largest, growing.rows = old.largest, old.rows
+        return growing
+
+    def add(self, ids: Ids, rows: Vectors) -> None:
+        """Add rows, a few at a time: usearch lets no other thread of Python run meanwhile."""
+        if not self._largest:
+            self._largest = max(float(np.abs(rows).max()), 1e-6)
+        threads = settings().threads
+        for start in range(0, len(ids), ADDED_AT_ONCE):
+            some = slice(start, start + ADDED_AT_ONCE)
+            self._graph.add(ids[some].astype(np.uint64), _in_8_bits(rows[some], self._largest), threads=threads)
+        self.rows += len(ids)
+
+    @contextmanager
+    def drafted(self, folder: Path, stamp: Stamp) -> Iterator[tuple[Path, Stamp]]:
+        """A file beside the index, whole and on the disk, ready for `put_in_place`; gone after the block.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        _remove_drafts(folder)
+        draft = folder / f"{INDEX}.{uuid.uuid4().hex}.tmp"
+        try:
+            try:
+                self._graph.save(str(draft))
+            except RuntimeError as error:  # usearch says so where it cannot write
+                raise OSError(f"{draft} cannot be written: {error}") from error
+            checksum = _checksum(draft, draft.stat().st_size)
+            stamp = replace(stamp, rows=self.rows, largest=self._largest or 1.0, checksum=checksum)
+            text = json.dumps(asdict(stamp)).encode()
+            with draft.open("ab") as file:
+                file.write(text + TAIL.pack(len(text), zlib.crc32(text), MAGIC))
+                file.flush()
+                os.fsync(file.fileno())
+            yield draft, stamp
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def put_in_place(folder: Path, draft: Path, stamp: Stamp) -> None:
+    """Give a draft the name of the index.
+
+    Raises:
+        OSError: the index cannot be replaced (on Windows: another process has mapped it).
+    """
+    draft.replace(folder / INDEX)
+    _note_checked(folder, stamp, signature(folder))
+    sync_folder(folder)
 
 
 def _graph(dimension: int) -> Graph:
@@ -213,24 +233,15 @@ def _graph(dimension: int) -> Graph:
     return Index(ndim=dimension, metric="ip", dtype="i8", connectivity=CONNECTIVITY, expansion_add=EXPANSION_ADD)
 
 
-def _in_8_bits(rows: Vectors, stamp: Stamp) -> NDArray[np.int8]:
+def _in_8_bits(rows: Vectors, largest: float) -> NDArray[np.int8]:
     """Enough to find candidates, which are then ranked by what the database holds; half the memory of 16 bits.
 
     The largest number that was seen becomes 127: the numbers of a unit vector are far from 1, and would else be left
     with three bits.
     """
-    steps = np.nan_to_num(rows * np.float32(127 / stamp.largest))  # a damaged row is no reason to stop
+    steps = np.nan_to_num(rows * np.float32(127 / largest))  # a damaged row is no reason to stop
     rounded: NDArray[np.int8] = np.clip(np.rint(steps), -127, 127).astype(np.int8)
     return rounded
-
-
-def _add(graph: Graph, blocks: Iterable[Block], stamp: Stamp) -> int:
-    threads = settings().threads
-    added = 0
-    for ids, rows in blocks:
-        graph.add(ids.astype(np.uint64), _in_8_bits(rows, stamp), threads=threads)
-        added += len(ids)
-    return added
 
 
 def _read_stamp(path: Path) -> Stamp:

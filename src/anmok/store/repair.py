@@ -26,7 +26,7 @@ from anmok.store.rows import count_rows, read_blocks, read_rows
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from anmok.store.searcher import Searcher
+    from anmok.store.keeper import IndexKeeper
 
 __all__ = ["CheckReport", "backup", "check", "compact"]
 
@@ -52,23 +52,21 @@ class CheckReport:
         return not self.problems
 
 
-def check(database: Database, searcher: Searcher) -> CheckReport:
+def check(database: Database, keeper: IndexKeeper) -> CheckReport:
     """Look at everything; see `Store.check`."""
     problems: list[str] = []
     index = "none"
     rows = generation = 0
     try:
-        searcher.map_index()
+        keeper.map()
         with database.reading():
             rows, generation = count_rows(database), database.generation
-            problems += _structure(database, searcher.dimension)
-            problems += _vectors(database, searcher)
-            index = _index(database, searcher, problems)
+            problems += _structure(database, keeper.dimension)
+            problems += _vectors(database, keeper)
+            index = _index(database, keeper, problems)
     except StoreDamaged as error:
         problems.append(str(error))
-    return CheckReport(
-        database.path.parent, rows, searcher.dimension, generation, index, tuple(problems[:MOST_PROBLEMS])
-    )
+    return CheckReport(database.path.parent, rows, keeper.dimension, generation, index, tuple(problems[:MOST_PROBLEMS]))
 
 
 def _structure(database: Database, dimension: int) -> list[str]:
@@ -88,11 +86,11 @@ def _structure(database: Database, dimension: int) -> list[str]:
     return problems
 
 
-def _vectors(database: Database, searcher: Searcher) -> list[str]:
+def _vectors(database: Database, keeper: IndexKeeper) -> list[str]:
     """Every vector is finite and of unit length: a flipped bit in a high place shows."""
     bad = []
-    step = searcher.limits.block_rows
-    for ids, rows in read_blocks(database, searcher.dimension, above=0, block_rows=step, as_stored=True):
+    step = keeper.limits.block_rows
+    for ids, rows in read_blocks(database, keeper.dimension, above=0, block_rows=step, as_stored=True):
         with np.errstate(all="ignore"):
             lengths = np.sqrt(np.square(rows.astype(np.float64)).sum(axis=1))
         bad += ids[~(np.abs(lengths - 1) < LENGTH_TOLERANCE)].tolist()
@@ -103,10 +101,10 @@ def _vectors(database: Database, searcher: Searcher) -> list[str]:
     return [f"{len(bad)} vectors are not of unit length (for example {names})"]
 
 
-def _index(database: Database, searcher: Searcher, problems: list[str]) -> str:
-    if files.signature(searcher.folder) is None:
+def _index(database: Database, keeper: IndexKeeper, problems: list[str]) -> str:
+    if files.signature(keeper.folder) is None:
         return "none"
-    index = searcher.current_index()
+    index = keeper.current()
     if index is None:
         problems.append("the index cannot be used; it is built again by the next search, or anmok store compact")
         return "none"
@@ -119,26 +117,25 @@ def _index(database: Database, searcher: Searcher, problems: list[str]) -> str:
         [row[0] for row in database.execute("SELECT id FROM items WHERE id <= ? ORDER BY id", (last,))], np.int64
     )
     sample = sample[:: max(1, len(sample) // INDEX_SAMPLE)]
-    ids, rows = read_rows(database, searcher.dimension, sample)
+    ids, rows = read_rows(database, keeper.dimension, sample)
     differing = int((~index.holds(ids, rows)).sum()) if len(ids) else 0
     if differing:
         problems.append(f"the index differs from the database in {differing} of {len(ids)} rows: anmok store compact")
     return "current" if count_rows(database, last) == 0 else "behind"
 
 
-def compact(database: Database, searcher: Searcher) -> int:
+def compact(database: Database, keeper: IndexKeeper) -> int:
     """Give the room of deleted rows back and build the index anew; see `Store.compact`."""
     if database.readonly or database.in_transaction:
         raise StoreError(f"{database.path.parent} cannot be compacted while reading only or inside a transaction")
     before = _bytes(database.path.parent)
     database.execute("VACUUM")
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    with database.reading():
-        if files.signature(searcher.folder) is not None or searcher.rows() > searcher.limits.exact_rows:
-            try:
-                searcher.write_index(anew=True)
-            except OSError as error:
-                raise StoreError(f"{database.path} is compacted, but its index cannot be written: {error}") from error
+    if files.signature(keeper.folder) is not None or database.rows() > keeper.limits.exact_rows:
+        try:
+            keeper.rebuild()
+        except OSError as error:
+            raise StoreError(f"{database.path} is compacted, but its index cannot be written: {error}") from error
     return before - _bytes(database.path.parent)
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["RowCache", "count_rows", "ids_above", "pack", "read_blocks", "read_rows", "unit_rows", "unpack"]
 
 STORED = np.dtype("<f2")
+LARGEST_ID = 2**63 - 1
 
 
 def unit_rows(vectors: ArrayLike, dimension: int, names: Sequence[str]) -> Vectors:
@@ -83,7 +84,7 @@ def unpack(blobs: Sequence[bytes], dimension: int, database: Database, *, as_sto
 def count_rows(database: Database, above: int = 0) -> int:
     """How many rows have an id above `above`."""
     if above <= 0:
-        return int(database.execute("SELECT count(*) FROM items")[0][0])
+        return database.rows()
     return int(database.execute("SELECT count(*) FROM items WHERE id > ?", (above,))[0][0])
 
 
@@ -94,11 +95,18 @@ def ids_above(database: Database, above: int) -> Ids:
 
 
 def read_blocks(
-    database: Database, dimension: int, *, above: int, block_rows: int, as_stored: bool = False
+    database: Database,
+    dimension: int,
+    *,
+    above: int,
+    block_rows: int,
+    up_to: int = LARGEST_ID,
+    as_stored: bool = False,
 ) -> Iterator[Block]:
-    """All rows with an id above `above`, from disk, at most `block_rows` at once; unit length, or just as stored."""
+    """Rows with an id above `above`, from disk, at most `block_rows` at once; unit length, or just as stored."""
+    sql = "SELECT id, vector FROM vectors WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"
     while True:
-        rows = database.execute("SELECT id, vector FROM vectors WHERE id > ? ORDER BY id LIMIT ?", (above, block_rows))
+        rows = database.execute(sql, (above, up_to, block_rows))
         if not rows:
             return
         ids = np.fromiter((row[0] for row in rows), np.int64, len(rows))
@@ -134,7 +142,7 @@ class RowCache:
 
     def refresh(self, database: Database, above: int, block_rows: int) -> Block:
         """Rows with an id above `above`, as the store is now. Only what is new is read."""
-        state = (above, database.generation, database.changes, database.rollbacks)
+        state = (above, *database.state)
         if state == self._state:
             return self.ids, self.vectors
         if self._state and self._state[-1] != state[-1]:

@@ -7,39 +7,32 @@ the database any more and drop out when the candidates are read from it.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anmok import progress
-from anmok.store import index as files
 from anmok.store import table
 from anmok.store.exact import best, cosines, nearest
-from anmok.store.index import IndexUnusable, Stamp, VectorIndex
 from anmok.store.rows import RowCache, count_rows, read_blocks, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from anmok.store.database import Database
     from anmok.store.exact import Ranking
     from anmok.store.filters import Condition
+    from anmok.store.index import VectorIndex
+    from anmok.store.keeper import IndexKeeper
     from anmok.store.rows import Block, Ids, Vectors
-    from anmok.store.types import StoreLimits
 
 __all__ = ["Searcher"]
-
-log = logging.getLogger("anmok.store")
 
 QUERIES_AT_ONCE = 256
 FIRST_FETCH = 64  # candidates of the index that are re-ranked, at least
 FETCH_PER_RESULT = 4
 MOST_FETCH = 4096  # beyond, comparing the rows themselves is the shorter way
 FILTERS_KEPT = 8
-DEAD_SHARE = 0.25  # deleted rows that a graph may carry before it is built anew
 
 
 @dataclass(frozen=True)
@@ -56,31 +49,29 @@ class _Plan:
 
 
 class Searcher:
-    """Finds rows of one store. Owns the mapped index and the rows kept in memory."""
+    """Finds rows of one store. Owns the rows kept in memory."""
 
-    def __init__(self, folder: Path, database: Database, store: str, dimension: int, limits: StoreLimits) -> None:
-        self.folder = folder
+    def __init__(self, database: Database, keeper: IndexKeeper) -> None:
         self.database = database
-        self.store = store
-        self.dimension = dimension
-        self.limits = limits
-        self._cache = RowCache(dimension)
-        self._index: VectorIndex | None = None
-        self._cannot_write = False
-        self._refused: tuple[int, ...] | None = None  # signature of an index file that cannot be used
-        self._told: set[tuple[str, ...]] = set()
-        self._counted: tuple[tuple[int, ...], int] = ((), 0)
+        self.keeper = keeper
+        self.dimension = keeper.dimension
+        self.limits = keeper.limits
+        self._cache = RowCache(self.dimension)
         self._filtered: tuple[tuple[int, ...], dict[tuple[Any, ...], Ids]] = ((), {})
 
     def close(self) -> None:
-        """Unmap the index and forget the rows."""
-        self.close_index()
+        """Forget the rows."""
         self._cache.clear()
+
+    def prepare(self, exact: bool | None) -> None:
+        """Before a search, outside of any transaction: build or extend the index where the search wants it."""
+        if self._asks_index(exact):
+            self.keeper.refresh(self.limits.tail_share, wait=False)
 
     def search(self, queries: Vectors, top: int, allowed: Ids | None, exact: bool | None) -> list[Ranking]:
         """Scores and ids of the `top` nearest rows to each query; `allowed` are the ids a filter leaves."""
         rankings: list[Ranking] = []
-        plan = _Plan(self._index_for(exact), allowed)
+        plan = _Plan(self.keeper.current() if self._asks_index(exact) else None, allowed)
         for start in range(0, len(queries), QUERIES_AT_ONCE):
             some = queries[start : start + QUERIES_AT_ONCE]
             found = nearest(some, self._blocks(plan.above, allowed), top)
@@ -93,16 +84,9 @@ class Searcher:
             rankings += found
         return rankings
 
-    def rows(self) -> int:
-        """How many rows there are."""
-        state = self._state()
-        if self._counted[0] != state:
-            self._counted = (state, count_rows(self.database))
-        return self._counted[1]
-
     def allowed(self, wanted: Condition) -> Ids:
         """Ids of the rows that a filter leaves, ascending; those of the last filters are known until a row changes."""
-        state, (sql, values) = self._state(), wanted
+        state, (sql, values) = self.database.state, wanted
         if self._filtered[0] != state:
             self._filtered = (state, {})
         kept = self._filtered[1]
@@ -113,24 +97,18 @@ class Searcher:
             kept[key] = table.ids(self.database, wanted)
         return kept[key]
 
-    def _state(self) -> tuple[int, ...]:
-        """Changes whenever a row of the database may have."""
-        return self.database.generation, self.database.changes, self.database.rollbacks
-
     def snapshot(self) -> Block:
         """All rows in memory; the caller sees to it that they are not too many."""
         return self._cache.refresh(self.database, 0, self.limits.block_rows)
 
-    def _index_for(self, exact: bool | None) -> VectorIndex | None:
-        rows = self.rows()
-        if exact or rows == 0 or (exact is None and rows <= self.limits.exact_rows):
-            return None
-        return self.refresh_index(self.limits.tail_share)
+    def _asks_index(self, exact: bool | None) -> bool:
+        rows = self.database.rows()
+        return not exact and rows > (self.limits.exact_rows if exact is None else 0)
 
     def _blocks(self, above: int, allowed: Ids | None) -> Iterator[Block]:
         """The rows above an id, from memory where they fit, as far as they are allowed."""
         rows_in_memory = self.limits.cache_bytes // (4 * self.dimension)
-        newer = self.rows() if above == 0 else count_rows(self.database, above)
+        newer = self.database.rows() if above == 0 else count_rows(self.database, above)
         step = self.limits.block_rows
         if allowed is not None:
             allowed = allowed[np.searchsorted(allowed, above, side="right") :]
@@ -151,7 +129,7 @@ class Searcher:
     def _search_index(self, index: VectorIndex, queries: Vectors, top: int, allowed: Ids | None) -> list[Ranking]:
         """The nearest of the rows that the index holds, scored by the database's vectors."""
         if allowed is None:
-            available = self.rows() - count_rows(self.database, index.stamp.last_id)
+            available = self.database.rows() - count_rows(self.database, index.stamp.last_id)
             share = available / max(1, index.stamp.rows)
         else:
             allowed = allowed[: np.searchsorted(allowed, index.stamp.last_id, side="right")]
@@ -203,95 +181,3 @@ class Searcher:
             for ids, rows in read_blocks(self.database, self.dimension, above=0, block_rows=step)
         )
         return nearest(queries, older, top)
-
-    def map_index(self) -> None:
-        """Map the index file as it is on disk now. The log says why where it cannot be used.
-
-        Called before the database's state is fixed for a search, so that the file is never newer than
-        that state; one that still is belongs to a database that was put back to an older copy.
-        """
-        signature = files.signature(self.folder)
-        if self._index is not None and self._index.signature == signature:
-            return
-        self.close_index()
-        if signature is None or signature == self._refused:
-            return
-        try:
-            self._index = VectorIndex(self.folder, self.store, self.dimension, note=not self.database.readonly)
-        except IndexUnusable as error:
-            self._refused = signature
-            self._tell("the index of %s cannot be used: %s", self.folder, error)
-
-    def current_index(self) -> VectorIndex | None:
-        """The mapped index, if it stands for this database."""
-        if self._index is None:
-            return None
-        stamp = self._index.stamp
-        if stamp.last_id > self.database.last_id or stamp.generation > self.database.generation:
-            self._tell("the index of %s cannot be used: it is newer than the database", self.folder)
-            self._refused = self._index.signature
-            self.close_index()
-        return self._index
-
-    def close_index(self) -> None:
-        """Unmap the index file."""
-        if self._index is not None:
-            self._index.close()
-            self._index = None
-
-    def refresh_index(self, tail_share: float) -> VectorIndex | None:
-        """The index, built or extended first where more than `tail_share` of the rows are newer.
-
-        None where there is none and none can be written; searches then compare all rows.
-        """
-        index = self.current_index()
-        rows = self.rows()
-        newer = count_rows(self.database, index.stamp.last_id) if index else rows
-        if index is not None and newer <= tail_share * rows:
-            return index
-        if self.database.readonly or self.database.in_transaction or self._cannot_write:
-            if index is None:
-                self._tell("%s has no usable index; every row is compared until one can be written", self.folder)
-            return index
-        dead = index.stamp.rows - (rows - newer) if index else 0
-        anew = index is None or dead > DEAD_SHARE * index.stamp.rows
-        try:
-            self.write_index(anew=anew)
-        except OSError as error:
-            self._cannot_write = True  # not again for every search of this object
-            self._tell("the index of %s cannot be written: %s", self.folder, error)
-            self.map_index()
-        return self.current_index()
-
-    def write_index(self, *, anew: bool) -> None:
-        """Build the index anew or add the newer rows to it, and map it.
-
-        Raises:
-            OSError: it cannot be written.
-        """
-        old = None if anew or self._index is None else self._index.stamp
-        stamp = Stamp(self.store, self.database.generation, self.dimension, self.database.last_id, rows=0)
-        log.info("%s the index of %s", "extending" if old else "building", self.folder)
-        self.close_index()
-        built = None
-        if old is not None:
-            try:
-                built = files.extend(self.folder, old, stamp, self._with_progress(old.last_id))
-            except IndexUnusable as error:  # another process was at it
-                self._tell("the index of %s cannot be extended and is built anew: %s", self.folder, error)
-        graph, stamp = built or files.build(stamp, self._with_progress(0))
-        files.write(self.folder, graph, stamp)
-        self.map_index()
-
-    def _with_progress(self, above: int) -> Iterator[Block]:
-        with progress.task("building the index", count_rows(self.database, above)) as advance:
-            for ids, rows in read_blocks(self.database, self.dimension, above=above, block_rows=self.limits.block_rows):
-                yield ids, rows
-                advance(len(ids))
-
-    def _tell(self, message: str, *values: object) -> None:
-        """Warn, but not again and again about the same."""
-        said = (message, *map(str, values))
-        if said not in self._told:
-            self._told.add(said)
-            log.warning(message, *values)

@@ -17,6 +17,7 @@ from anmok.store.documents import Documents
 from anmok.store.exact import pairs
 from anmok.store.filters import condition
 from anmok.store.index import INDEX
+from anmok.store.keeper import IndexKeeper
 from anmok.store.rows import count_rows, pack, read_rows, unit_rows, unpack
 from anmok.store.salvage import recover
 from anmok.store.searcher import Searcher
@@ -68,7 +69,8 @@ class Store:
                 f"{database.path} has lost what describes it ({error!r}): restore the last backup,"
                 f" or anmok store recover {database.path.parent}"
             ) from error
-        self._searcher = Searcher(self.path, database, store_id, self.dimension, limits)
+        self._keeper = IndexKeeper(database, store_id, self.dimension, limits)
+        self._searcher = Searcher(database, self._keeper)
 
     @classmethod
     def open(
@@ -119,6 +121,7 @@ class Store:
         """Let go of the files."""
         with self._database.lock:
             self._searcher.close()
+            self._keeper.close()
             self._database.close()
 
     def __enter__(self) -> Self:
@@ -255,6 +258,7 @@ class Store:
         queries = self._queries(vectors)
         if not len(queries):
             return []
+        self._searcher.prepare(exact)
         with self._searching():
             allowed = self._searcher.allowed(condition(where)) if where else None
             rankings = self._searcher.search(queries, top, allowed, exact)
@@ -314,7 +318,7 @@ class Store:
     def stats(self) -> StoreStats:
         """Size and state."""
         with self._searching():
-            index = self._searcher.current_index()
+            index = self._keeper.current()
             sizes = [file.stat().st_size if file.exists() else 0 for file in (self._database.path, self.path / INDEX)]
             return StoreStats(
                 rows=len(self),
@@ -327,10 +331,12 @@ class Store:
             )
 
     def refresh_index(self) -> None:
-        """Bring the index up to date if the store is large enough to need one. Good after adding many rows."""
-        with self._searching():
-            if self._searcher.rows() > self._limits.exact_rows:
-                self._searcher.refresh_index(self._limits.tail_share)
+        """Bring the index up to date if the store is large enough to need one. Good after adding many rows.
+
+        Other threads and processes search meanwhile. Where this one is killed, the next goes on where it was.
+        """
+        if len(self) > self._limits.exact_rows:
+            self._keeper.refresh(self._limits.tail_share, wait=True)
 
     def rebuild_index(self) -> None:
         """Build the index anew from the database, whatever the size of the store.
@@ -341,18 +347,17 @@ class Store:
         if self._database.readonly or self._database.in_transaction:
             raise StoreError(f"the index of {self.path} cannot be built while reading only or inside a transaction")
         try:
-            with self._searching():
-                self._searcher.write_index(anew=True)
+            self._keeper.rebuild()
         except OSError as error:
             raise StoreError(f"the index of {self.path} cannot be written: {error}") from error
 
     def check(self) -> CheckReport:
         """Look at everything: the database's structure, every vector, and the index against them."""
-        return repair.check(self._database, self._searcher)
+        return repair.check(self._database, self._keeper)
 
     def compact(self) -> int:
         """Give the room of deleted rows back to the disk, and build the index anew. Returns bytes freed."""
-        return repair.compact(self._database, self._searcher)
+        return repair.compact(self._database, self._keeper)
 
     def backup(self, path: str | Path) -> None:
         """Copy the committed state to a new store at `path`, while this one is in use.
@@ -371,7 +376,7 @@ class Store:
     def _searching(self) -> Iterator[None]:
         """One state of the store, and the index file mapped before that state was fixed."""
         with self._database.lock:
-            self._searcher.map_index()
+            self._keeper.map()
             with self._database.reading():
                 yield
 
@@ -408,9 +413,8 @@ class Store:
         """While many rows are added, keep the index within half of them, at a cost that grows with them only."""
         if self._database.in_transaction or self._database.last_id <= self._limits.exact_rows:
             return
-        with self._searching():
-            if self._searcher.rows() > self._limits.exact_rows:
-                self._searcher.refresh_index(0.5)
+        if len(self) > self._limits.exact_rows:
+            self._keeper.refresh(0.5, wait=False)
 
 
 def _create(folder: Path, dimension: int | None, contract: Mapping[str, Any], allowed: bool) -> None:
