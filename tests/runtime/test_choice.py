@@ -8,7 +8,7 @@ import pytest
 
 import anmok
 from anmok.encoder import Encoder
-from anmok.runtime import cache, fidelity, openvino, towers
+from anmok.runtime import cache, fidelity, openvino, pytorch, towers
 from anmok.runtime import choice as choosing
 from anmok.runtime.choice import EXACT, Choice, Way, known_choice, ways
 from anmok.runtime.towers import PrecisionRefused
@@ -21,6 +21,7 @@ def _home(tmp_path, monkeypatch):
     monkeypatch.setenv("ANMOK_HOME", str(tmp_path))
     monkeypatch.setenv("ANMOK_PRECISION", "auto")
     monkeypatch.setattr(openvino, "installed", lambda: False)
+    monkeypatch.setattr(pytorch, "gpu", lambda: None)
 
 
 @pytest.fixture

@@ -164,8 +164,6 @@ def _image(vision: Section, given: object, quick: bool, dimension: int) -> VitSp
             vision.problem("layers", "expected four whole numbers")
             layers = (1, 1, 1, 1)
         width = vision.size("width")
-        if vision.size("image_size") % 32:
-            vision.problem("image_size", "expected a multiple of 32 for a ResNet")
         heads = max(1, width * 32 // vision.size("head_width"))
         return ResNetSpec(vision.size("image_size"), width, (layers[0], layers[1], layers[2], layers[3]), heads)
     if vision.size("width") % vision.size("head_width"):

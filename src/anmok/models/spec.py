@@ -92,6 +92,11 @@ class ResNetSpec:
         return self.image_size // 32
 
     @property
+    def fits(self) -> bool:
+        """Whether the stages leave `grid` cells of such a picture: the stem's stride rounds up, the others down."""
+        return self.grid > 0 and (self.image_size + 1) // 2 // 16 == self.grid
+
+    @property
     def features(self) -> int:
         """Channels of the last feature map."""
         return self.width * 32
@@ -278,6 +283,8 @@ def _problems(spec: DualSpec) -> list[str]:
         problems += plan_problems(image)
     elif isinstance(image, ResNetSpec):
         problems += _attention_problems(image.features, image.heads, image.grid, image.image_size)
+        if not image.fits:
+            problems.append(f"pictures of {image.image_size} pixels do not fit a ResNet: take a multiple of 32")
     elif isinstance(image, HybridSpec):
         problems += _hybrid_problems(image)
     else:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["converted", "folder_of", "keep_graph", "made_with", "read_record", "write_record"]
 
-PACKAGES = ("anmok", "onnxruntime", "openvino")
+PACKAGES = ("anmok", "onnxruntime", "openvino", "torch")
 
 
 def made_with(fingerprint: str, threads: int) -> dict[str, str]:

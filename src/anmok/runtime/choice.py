@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 from anmok import progress
 from anmok.everyday import KINDS
 from anmok.models.graphs import Graph, image_graph, text_graph
-from anmok.runtime import cache, openvino
+from anmok.runtime import cache, openvino, pytorch
 from anmok.runtime.beginnings import shares_beginnings
 from anmok.runtime.fidelity import Certificate, compare, unit
 from anmok.runtime.onnxruntime import open_session
 from anmok.runtime.openvino import OpenVinoSession
+from anmok.runtime.pytorch import TorchSession
 from anmok.runtime.quantize import Calibrated, calibrate, quantize
 from anmok.runtime.trial import Trial, embed
 
@@ -96,7 +97,17 @@ def ways(checkpoint: Checkpoint, *, engine: str = "auto", precision: str = "auto
             floats = ("fp32", "bf16") if asks and openvino.has_bf16() else ("fp32",)
             found += [Way("openvino", name) for name in floats]
             found += [Way("openvino", "int8", kept) for kept in KEPT[:-1]]
+        found += _torch_ways(checkpoint, engine, precision)
     return [way for way in found if engine in ("auto", way.engine) and precision in ("auto", way.precision)]
+
+
+def _torch_ways(checkpoint: Checkpoint, engine: str, precision: str) -> list[Way]:
+    """PyTorch, where it has a GPU or was named. It is loaded only where its answer matters."""
+    if engine not in ("auto", "torch") or precision not in ("auto", "bf16") or not pytorch.installed():
+        return []
+    if checkpoint.transform.resize == "naflex" or (engine == "auto" and pytorch.gpu() is None):
+        return []
+    return [Way("torch", "fp32"), Way("torch", "bf16")]
 
 
 def known_choice(
@@ -178,6 +189,8 @@ class _Workshop:
             return calibrate(self._graph, self._values(advance))
 
     def open(self, way: Way) -> Session:
+        if way.engine == "torch":
+            return TorchSession(self._checkpoint, self._tower, bf16=way.precision == "bf16", threads=self._threads)
         source = self._graph if way.precision != "int8" else self._rounded(way)
         if way.engine == "openvino":
             bf16 = way.precision != "fp32" and openvino.has_bf16()

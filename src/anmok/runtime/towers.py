@@ -3,7 +3,8 @@
 Engines:
     onnxruntime   the graphs of `models/graphs` (the default; no torch)
     openvino      the same graphs (extra `openvino`), the faster one on many processors
-    torch         the modules of `models/modules` (extra `train`), for comparing and for reading along
+    torch         the modules of `models/modules` (extra `train`): on a GPU (CUDA, MPS) where there is one; on the
+                  processor for comparing and for reading along
 
 A tower is opened when it is first used: a search by text never loads the image tower.
 """
@@ -11,13 +12,12 @@ A tower is opened when it is first used: a search by text never loads the image 
 from __future__ import annotations
 
 import warnings
-from functools import cached_property
 from threading import Lock, RLock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from anmok.errors import MissingExtra, SettingsError, did_you_mean
+from anmok.errors import SettingsError, did_you_mean
 from anmok.runtime.beginnings import no_past, run_texts, shares_beginnings
 from anmok.settings import PRECISIONS
 
@@ -83,10 +83,10 @@ def open_towers(checkpoint: Checkpoint, *, engine: str = "auto", precision: str 
     """
     _check("engine", engine, ENGINES)
     _check("precision", precision, PRECISIONS)
-    if engine == "torch":
-        if precision not in ("auto", "fp32"):
-            raise SettingsError(f"engine 'torch' runs in fp32 here, not in {precision}: leave engine at auto")
-        return _TorchTowers(checkpoint, threads)
+    if engine == "torch" and precision in ("auto", "fp32"):
+        from anmok.runtime.pytorch import TorchTowers
+
+        return TorchTowers(checkpoint, threads)
     return _GraphTowers(checkpoint, engine, precision, threads)
 
 
@@ -112,7 +112,10 @@ class _GraphTowers:
         if (engine, precision) != ("auto", "auto") and not ways(checkpoint, engine=engine, precision=precision):
             why = "its ready ONNX graphs run as they are"
             if checkpoint.exports is None:
-                why = f"{precision} needs a processor that has it, and OpenVINO (pip install 'anmok[openvino]')"
+                why = (
+                    f"{precision} needs a processor that has it and OpenVINO (pip install 'anmok[openvino]'), "
+                    "or PyTorch ('anmok[train]')"
+                )
             raise SettingsError(
                 f"{checkpoint.name} cannot run with engine={engine!r}, precision={precision!r} here: {why}. "
                 "Leave precision at auto"
@@ -141,7 +144,7 @@ class _GraphTowers:
     def text(self, ids: NDArray[np.int64], *, most: int = 256) -> NDArray[np.float32]:
         """Embed token ids int64 [n, l], at most so many a run; float32 [n, d]."""
         words = self._checkpoint.spec.text
-        if shares_beginnings(self._checkpoint):
+        if shares_beginnings(self._checkpoint) and self._choice("text").way.engine != "torch":
             lengths = (ids == words.eos_token).argmax(axis=1) + 1  # the first end; a text without one ends at once
             return run_texts(ids, lengths, self._run_texts, nothing=no_past(words), most=most)
         exports = self._checkpoint.exports
@@ -228,71 +231,3 @@ class _GraphTowers:
         reasons = "; ".join(f"{way}: {reason}" for way, reason in choice.refused.items())
         text = f"the {tower} tower of {self._checkpoint.name} runs in {choice.way.precision}, not {self._precision}: "
         warnings.warn(text + reasons, PrecisionRefused, stacklevel=2)
-
-
-class _TorchTowers:
-    """The PyTorch modules, as they are read and trained."""
-
-    shrinks = False
-
-    def __init__(self, checkpoint: Checkpoint, threads: int) -> None:
-        if checkpoint.exports is not None:
-            raise SettingsError(f"{checkpoint.name} holds ready ONNX graphs, which torch does not run: engine='auto'")
-        try:
-            import torch
-        except ImportError as error:
-            raise MissingExtra("torch", "train", "engine='torch'") from error
-        if threads:
-            torch.set_num_threads(threads)
-        self._checkpoint = checkpoint
-
-    @cached_property
-    def _model(self) -> Any:
-        from anmok.models.modules import from_weights
-
-        return from_weights(self._checkpoint.spec, self._checkpoint.weights)
-
-    def runs(self, tower: Tower) -> str:
-        """Always the same."""
-        return "torch fp32"
-
-    def worked(self, tower: Tower, seconds: float) -> None:
-        """There is nothing to choose."""
-
-    def image(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embed pictures uint8 [n, h, w, 3]; float32 [n, d]."""
-        import torch
-
-        from anmok.pictures import normalize
-
-        with torch.inference_mode():
-            normalized = torch.from_numpy(normalize(pixels, self._checkpoint.transform))
-            return _numpy(self._model.encode_image(normalized))
-
-    def patches(
-        self, patches: NDArray[np.uint8], mask: NDArray[np.bool_], shapes: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
-        """Embed NaFlex pictures: patches uint8 [n, m, p*p*3], mask [n, m], rows and columns [n, 2]."""
-        import torch
-
-        from anmok.pictures import normalize_patches
-
-        with torch.inference_mode():
-            normalized = torch.from_numpy(normalize_patches(patches, self._checkpoint.transform))
-            encoded = self._model.encode_image(
-                normalized, mask=torch.from_numpy(mask), shapes=torch.from_numpy(np.asarray(shapes))
-            )
-            return _numpy(encoded)
-
-    def text(self, ids: NDArray[np.int64], *, most: int = 256) -> NDArray[np.float32]:
-        """Embed token ids int64 [n, l], at most so many a run; float32 [n, d]."""
-        import torch
-
-        with torch.inference_mode():
-            parts = (torch.from_numpy(ids[start : start + most]) for start in range(0, len(ids), most))
-            return np.concatenate([_numpy(self._model.encode_text(part)) for part in parts])
-
-
-def _numpy(tensor: Any) -> NDArray[np.float32]:
-    array: NDArray[np.float32] = tensor.float().numpy()
-    return array
