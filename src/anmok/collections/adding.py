@@ -50,7 +50,8 @@ def put_pictures(
     batch = Batch()
 
     def commit() -> None:
-        for entry in batch.commit(store, encoder):
+        batch.encode(encoder)
+        for entry in batch.write(store):
             counts[entry.kind] += 1
         failed.extend(Failure(key, row["error"]) for key, row in batch.failed.items())
 

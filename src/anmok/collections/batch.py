@@ -79,10 +79,14 @@ class Batch:
     failed: dict[str, dict[str, Any]] = field(default_factory=dict)
     fresh_bytes: int = 0
 
+    def __len__(self) -> int:
+        """Pictures taken in, those that failed included."""
+        return len(self.entries) + len(self.failed)
+
     @property
     def full(self) -> bool:
         """Whether it is time to commit."""
-        return len(self.entries) + len(self.failed) >= BATCH_FILES or self.fresh_bytes >= BATCH_BYTES
+        return len(self) >= BATCH_FILES or self.fresh_bytes >= BATCH_BYTES
 
     def add_fresh(self, entry: Entry, content: Picture) -> None:
         """Take in an entry that has to be encoded; of equal contents one is."""
@@ -95,14 +99,31 @@ class Batch:
         bytes_, mtime_ns = (state.bytes, state.mtime_ns) if state else (None, None)
         self.failed[key] = {"error": error, "bytes": bytes_, "mtime_ns": mtime_ns, "hash": content}
 
-    def commit(self, store: Store, encoder: Encoder) -> list[Entry]:
-        """Encode what is fresh and write everything in one transaction. Returns the entries that are stored."""
-        errors = self._encode(encoder)
+    def encode(self, encoder: Encoder) -> None:
+        """Fill vectors and sizes of what is fresh; the pictures that cannot be used become failures."""
+        if not self.fresh:
+            return
+        hashes = list(self.fresh)
+        with progress.quiet():  # one progress line for the whole run, not one for every batch
+            embeddings = encoder.encode_image(list(self.fresh.values()), on_error="skip")
+        rows = {hashes[index]: row for index, row in zip(embeddings.indices, embeddings.vectors, strict=True)}
+        sizes = {content: picture_size(self.fresh[content]) for content in rows}
+        errors = {hashes[failure.index]: failure.error for failure in embeddings.failed}
+        for entry in self.entries:
+            content = entry.metadata["hash"]
+            if entry.vector is not None:
+                continue
+            if content in rows:
+                entry.vector = rows[content]
+                entry.metadata["width"], entry.metadata["height"] = sizes[content]
+            else:
+                state = {name: entry.metadata[name] for name in STATE_FIELDS}
+                self.failed[entry.key] = {"error": errors[content], **state}
+
+    def write(self, store: Store) -> list[Entry]:
+        """Write everything in one transaction. Returns the entries that are stored."""
         stored = [entry for entry in self.entries if entry.vector is not None]
         broken = [entry for entry in self.entries if entry.vector is None]
-        for entry in broken:
-            error = errors[entry.metadata["hash"]]
-            self.failed[entry.key] = {"error": error, **{name: entry.metadata[name] for name in STATE_FIELDS}}
         if not self.entries and not self.failed:
             return []
         with writing(store):
@@ -115,22 +136,6 @@ class Batch:
             failures.delete([entry.key for entry in stored])
             failures.update(self.failed)
         return stored
-
-    def _encode(self, encoder: Encoder) -> dict[str, str]:
-        """Fill vectors and sizes of the entries. Returns the errors of those that failed, by content hash."""
-        if not self.fresh:
-            return {}
-        hashes = list(self.fresh)
-        with progress.quiet():  # one progress line for the whole run, not one for every batch
-            embeddings = encoder.encode_image(list(self.fresh.values()), on_error="skip")
-        rows = {hashes[index]: row for index, row in zip(embeddings.indices, embeddings.vectors, strict=True)}
-        sizes = {content: picture_size(self.fresh[content]) for content in rows}
-        for entry in self.entries:
-            content = entry.metadata["hash"]
-            if entry.vector is None and content in rows:
-                entry.vector = rows[content]
-                entry.metadata["width"], entry.metadata["height"] = sizes[content]
-        return {hashes[failure.index]: failure.error for failure in embeddings.failed}
 
 
 def describe(

@@ -7,7 +7,8 @@ either there whole or not at all, and the next run goes on with those that are n
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +19,24 @@ from anmok.collections.folder import Content, FileGone, FileState, file_state, r
 from anmok.errors import PictureError, StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
     from anmok.encoder import Encoder
     from anmok.store import Item, Store
 
 __all__ = ["FOLDERS", "FolderRun", "remove_folder"]
 
+AHEAD = 2  # batches that are encoded at the same time
 FOLDERS = "folders"  # the documents of the store that list the indexed folders
 
 
 class FolderRun:
-    """One run over one folder. In memory: the names and hashes of the files, and one batch of contents."""
+    """One run over one folder. In memory: the names and hashes of the files, and the contents of three batches.
+
+    While the next files are read, up to AHEAD batches are encoded in threads of their own, so that one is decoded while
+    the tower works on the other. They are written in order.
+    """
 
     def __init__(self, store: Store, encoder: Encoder, folder: str | Path, *, verify: bool, retry: bool) -> None:
         self.store, self.encoder = store, encoder
@@ -41,6 +50,7 @@ class FolderRun:
         self.counts: dict[str, int] = defaultdict(int)
         self.failed: dict[str, str] = {}
         self.batch = Batch()
+        self.ahead: deque[tuple[Batch, int, Future[None]]] = deque()  # not written yet
 
     def run(self) -> IndexReport:
         """Look at every file, write batch by batch, then remove what is gone."""
@@ -51,13 +61,19 @@ class FolderRun:
         for key, (_, content) in self.known.items():
             if key not in present and _is_gone(key):
                 self.gone[content].append(key)
-        with progress.task("indexing pictures", len(walked)) as advance:
+        with (
+            progress.task("indexing pictures", len(walked)) as advance,
+            ThreadPoolExecutor(AHEAD, "anmok-encode") as pool,
+        ):
             for path in walked:
+                before = len(self.batch)
                 self._look_at(path)
+                if len(self.batch) == before:
+                    advance(1)  # nothing to do for it
                 if self.batch.full:
-                    self._commit()
-                advance(1)
-            self._commit()
+                    self._hand_over(pool, advance)
+            self._hand_over(pool, advance)
+            self._write(advance)
         self._remove_gone(present)
         self.store.refresh_index()
         failed = tuple(Failure(picture, error) for picture, error in sorted(self.failed.items()))
@@ -119,6 +135,7 @@ class FolderRun:
     def _take_in(self, path: str, content: Content) -> None:
         """Put a file into the batch, with the vector of a row that has the same content where there is one."""
         known = self.known.get(path)
+        source: Item | Entry | None
         if known:
             before = self._row(path, known[1])
             source = before if known[1] == content.hash else None
@@ -128,10 +145,10 @@ class FolderRun:
             kind = "moved" if source else "added"
         given = user_metadata(before.metadata) if before else {}
         entry = Entry(path, kind, describe(path, self.root, content.state, content.hash, given))
-        if kind == "moved" and source:
-            entry.moved_from = source.key
+        if kind == "moved" and before:
+            entry.moved_from = before.key
         if source is None and content.hash not in self.batch.fresh:
-            source = self._row(self.key_of.get(content.hash), content.hash)
+            source = self._row(self.key_of.get(content.hash), content.hash) or self._encoded(content.hash)
         if source is None:
             self.batch.add_fresh(entry, content.data)
             return
@@ -147,6 +164,15 @@ class FolderRun:
                 return row
         return None
 
+    def _encoded(self, content: str) -> Entry | None:
+        """The entry of a batch that is not written yet and has this content; waits for its vector."""
+        for batch, _, encoded in self.ahead:
+            if content in batch.fresh:
+                encoded.result()
+                same = (entry for entry in batch.entries if entry.metadata["hash"] == content)
+                return next((entry for entry in same if entry.vector is not None), None)
+        return None
+
     def _row(self, key: str | None, content: str) -> Item | None:
         """A row as it is in the store now, if it still has this content."""
         item = None if key is None else self.store.get([key])[0]
@@ -154,12 +180,22 @@ class FolderRun:
 
     # Writing
 
-    def _commit(self) -> None:
-        batch, self.batch = self.batch, Batch()
-        for entry in batch.commit(self.store, self.encoder):
-            self.counts[entry.kind] += 1
-            self.key_of[entry.metadata["hash"]] = entry.key
-        self.failed |= {key: row["error"] for key, row in batch.failed.items()}
+    def _hand_over(self, pool: ThreadPoolExecutor, advance: Callable[[int], None]) -> None:
+        """Encode the batch in a thread, once there is one free."""
+        self._write(advance, leave=AHEAD - 1)
+        self.ahead.append((self.batch, len(self.batch), pool.submit(self.batch.encode, self.encoder)))
+        self.batch = Batch()
+
+    def _write(self, advance: Callable[[int], None], *, leave: int = 0) -> None:
+        """Write what was handed over first, until `leave` batches are left."""
+        while len(self.ahead) > leave:
+            batch, pictures, encoded = self.ahead.popleft()
+            encoded.result()
+            for entry in batch.write(self.store):
+                self.counts[entry.kind] += 1
+                self.key_of[entry.metadata["hash"]] = entry.key
+            self.failed |= {key: row["error"] for key, row in batch.failed.items()}
+            advance(pictures)
 
     def _remove_gone(self, present: set[str]) -> None:
         gone = [key for keys in self.gone.values() for key in keys]

@@ -150,7 +150,8 @@ class _Move:
 
     def _commit(self) -> None:
         batch, self._batch = self._batch, Batch()
-        self.encoded += sum(entry.kind != "unchanged" for entry in batch.commit(self.new, self.encoder))
+        batch.encode(self.encoder)
+        self.encoded += sum(entry.kind != "unchanged" for entry in batch.write(self.new))
         self.failed |= {key: row["error"] for key, row in batch.failed.items()}
 
 
