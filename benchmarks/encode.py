@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from references import declare_operators
-from timing import Timing, machine, ratios, take_turns
+from timing import Timing, keep, machine, ratios, take_turns
 
 from anmok.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from anmok.models.modules.dual import DualEncoder
@@ -44,17 +44,19 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["ViT-B-32", "ViT-B-16"])
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 32])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--labels", type=int, default=10, help="of the text benchmark, each in 80 templates")
+    parser.add_argument("--labels", nargs="+", type=int, default=[10], help="of the texts, each in 80 templates")
     options = parser.parse_args()
     print(machine())
     limits = product_limits()
     print("matrix products, GFLOP/s: " + ", ".join(f"{name} {limit:.0f}" for name, limit in limits.items()))
+    seen, read = [], []
     for name in options.models:
         with tempfile.TemporaryDirectory() as folder:
             models = Models(name, Path(folder))
             for batch in options.batches:
-                pictures(models, batch, options.rounds, limits)
-        texts(models, options.labels)
+                seen += pictures(models, batch, options.rounds, limits)
+        read += [row for labels in options.labels for row in texts(models, labels)]
+    keep("encode", {"limits": limits, "pictures": seen, "texts": read})
 
 
 # --- what the processor can do
@@ -143,7 +145,7 @@ def open_clip_model(name: str, checkpoint: Checkpoint) -> torch.nn.Module:
 # --- pictures
 
 
-def pictures(models: Models, batch: int, rounds: int, limits: dict[str, float]) -> None:
+def pictures(models: Models, batch: int, rounds: int, limits: dict[str, float]) -> list[dict[str, object]]:
     raw = np.random.default_rng(0).integers(0, 256, (batch, 224, 224, 3), dtype=np.uint8)
     pixels = torch.from_numpy(normalize(raw, models.checkpoint.transform))
     runs: dict[str, Callable[[], np.ndarray]] = {
@@ -157,6 +159,7 @@ def pictures(models: Models, batch: int, rounds: int, limits: dict[str, float]) 
     timings = take_turns(runs, rounds=rounds)
     work = 2 * products(models.checkpoint) * batch / 1e9
     print(f"\n{models.name}, pictures, batch {batch} ({work / batch:.1f} GFLOP each)")
+    rows: list[dict[str, object]] = []
     for who, timing in timings.items():
         precision = next(p for p in ("fp32", "bf16", "int8") if p in who)
         share = work / timing.median / limits[precision]
@@ -166,6 +169,13 @@ def pictures(models: Models, batch: int, rounds: int, limits: dict[str, float]) 
             f"({low:.2f}–{high:.2f}), {share:4.0%} of the {precision} limit",
             flush=True,
         )
+        rows.append(
+            {
+                "model": models.name, "batch": batch, "who": who, "seconds": timing.seconds, "times": median,
+                "lowest": low, "highest": high, "share": share,
+            }
+        )  # fmt: skip
+    return rows
 
 
 def candidates(checkpoint: Checkpoint) -> Iterator[Way]:
@@ -207,8 +217,8 @@ def features(output: object) -> torch.Tensor:
 # --- texts
 
 
-def texts(models: Models, labels: int) -> None:
-    """Prompts of 80 templates: anmok's own path, once; open_clip's on a sample, padded as it pads."""
+def texts(models: Models, labels: int) -> list[dict[str, object]]:
+    """Prompts of 80 templates: anmok's own path; open_clip's on a sample, padded as it pads."""
     import time
 
     from anmok.encoder import Encoder
@@ -220,19 +230,28 @@ def texts(models: Models, labels: int) -> None:
     rate = len(sample) / theirs.median
     print(f"\n{models.name}, {len(every):,} texts ({labels} labels in 80 templates)")
     print(f"  open_clip fp32, padded to 77 {rate:31.1f}/s")
+    rows: list[dict[str, object]] = []
     for way in candidates(models.checkpoint):
         encoder = Encoder(models.checkpoint, precision="fp32")
         encoder._towers._sessions["text"] = open_tower(models.checkpoint, "text", way, threads=0)
         encoder.encode_text(every[:256])
         seconds = []
-        for _ in range(3):
+        for _ in range(3 if len(every) < 10_000 else 1):
             start = time.perf_counter()
             encoder.encode_text(every)
             seconds.append(time.perf_counter() - start)
         timing = Timing(tuple(seconds))
         print(
-            f"  anmok, {way!s:<45} {len(every) / timing.median:8.1f}/s, {len(every) / timing.median / rate:.1f} times"
+            f"  anmok, {way!s:<45} {len(every) / timing.median:8.1f}/s, {len(every) / timing.median / rate:.1f} times",
+            flush=True,
         )
+        rows.append(
+            {
+                "model": models.name, "texts": len(every), "who": f"anmok, {way}", "seconds": timing.seconds,
+                "times": len(every) / timing.median / rate,
+            }
+        )  # fmt: skip
+    return rows
 
 
 if __name__ == "__main__":

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Timing", "machine", "ratios", "take_turns"]
+__all__ = ["KEPT", "Timing", "keep", "machine", "ratios", "take_turns"]
+
+KEPT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks"
 
 
 @dataclass(frozen=True)
@@ -54,3 +58,10 @@ def machine() -> str:
     return next(finding.detail for finding in examine_machine() if finding.name == "processor") + (
         f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     )
+
+
+def keep(name: str, facts: Mapping[str, Any]) -> None:
+    """Write numbers, with the machine that they are of, for `plots.py` and for whoever wants to compute with them."""
+    KEPT.mkdir(exist_ok=True)
+    text = json.dumps({"machine": machine().split(", load")[0], **facts}, indent=1, ensure_ascii=False)
+    (KEPT / f"{name}.json").write_text(text + "\n", encoding="utf-8")

@@ -1,19 +1,17 @@
 """A store as it grows: build, open, query, filter, upsert and delete, in time, disk and memory, with recall.
 
-    python benchmarks/vectors.py [--rows 10000 100000 1000000] [--dimension 512] [--folder FOLDER] [--minutes 60]
+    python benchmarks/vectors.py [--rows 10000 100000 1000000] [--dimension 512] [--minutes 60] [--peers]
 
 Vectors are spread as those of pictures are: 2,000 clusters of very different sizes, far more in some directions than in
 others (variance falls off as 1/i), and a direction that all share. Queries come from the other modality: the same
-clusters, another shared direction, wider. Recall is measured against
-comparing all rows. The store grows from one size to the next, so that each size costs only what is new; opening is
-measured in a new process. With usearch, faiss or LanceDB installed, `--peers` puts them beside it at the first size
-above 50,000.
+clusters, another shared direction, wider. Recall is measured against comparing all rows. The store grows from one size
+to the next, so that each size costs only what is new; opening is measured in a new process. Disk is what is left when
+the store is closed. With faiss or LanceDB installed, `--peers` puts them beside it at the first size above 50,000.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import statistics
 import subprocess
@@ -24,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from timing import machine
+from timing import keep, machine
 
 from anmok.store import Store
 
@@ -33,15 +31,15 @@ if TYPE_CHECKING:
 
 CLUSTERS, QUERIES, TOP = 2000, 200, 10
 OPEN_AND_ASK = """
-import json, sys, time
+import sys, time
 import numpy as np
-start = time.perf_counter()
+import usearch.index
 from anmok.store import Store
-imported = time.perf_counter()
+question = np.load(sys.argv[2])[:1]
+start = time.perf_counter()
 with Store.open(sys.argv[1], readonly=True) as store:
-    opened = time.perf_counter()
-    store.search(np.load(sys.argv[2])[:1], 10)
-    print(json.dumps([imported - start, opened - imported, time.perf_counter() - opened]))
+    store.search(question, 10)
+    print(time.perf_counter() - start)
 """
 
 
@@ -63,22 +61,23 @@ def grow(folder: Path, options: argparse.Namespace) -> None:
     began = time.perf_counter()
     questions = world.texts(QUERIES)
     np.save(folder / "questions.npy", questions)
-    peers = options.peers
-    with Store.open(folder / "vectors.anmok", dimension=options.dimension, create=True) as store:
-        for rows in sorted(options.rows):
-            if time.perf_counter() - began > 60 * options.minutes:
-                print(f"{rows:,} rows were not begun: time is up")
-                break
-            measure(store, world, rows, questions, folder)
-            if peers and rows > 50_000:
-                compare(store, questions)
-                peers = False
+    rows_, beside = [], []
+    for rows in sorted(options.rows):
+        if time.perf_counter() - began > 60 * options.minutes:
+            print(f"{rows:,} rows were not begun: time is up")
+            break
+        rows_.append(measure(folder, world, rows, questions))
+        if options.peers and rows > 50_000 and not beside:
+            with Store.open(folder / "vectors.anmok") as store:
+                beside = compare(store, questions)
+    keep("vectors", {"dimension": options.dimension, "rows": rows_, "peers": beside})
 
 
 class World:
     """Where pictures and texts lie: clusters whose sizes fall off as words' do."""
 
     def __init__(self, dimension: int) -> None:
+        self.dimension = dimension
         self._random = np.random.default_rng(0)
         self._sizes = (np.arange(1, dimension + 1) ** -0.5).astype(np.float32)  # of the directions
         self._turn = np.linalg.qr(self._random.normal(size=(dimension, dimension)))[0].astype(np.float32)
@@ -100,87 +99,108 @@ class World:
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def measure(store: Store, world: World, rows: int, questions: np.ndarray, folder: Path) -> None:
-    missing, first = rows - len(store), len(store)
-    start = time.perf_counter()
-    for number in range(first, rows, 8192):
-        count = min(8192, rows - number)
-        keys = [f"label {i}" for i in range(number, number + count)]
-        store.upsert(keys, world.pictures(count), [{"group": i % 100, "name": key} for i, key in enumerate(keys)])
-    written = time.perf_counter() - start
-    store.refresh_index()
-    built = time.perf_counter() - start
-    raw = 2 * rows * store.dimension
-    print(f"\n{rows:,} rows of {store.dimension}")
-    print(f"  written and indexed   {missing / built:10,.0f} rows/s ({written:.0f} s, then {built - written:.0f} s)")
-    disk = sum(file.stat().st_size for file in store.path.iterdir())
-    print(f"  disk                  {disk / 1e6:10,.0f} MB, {disk / raw:.2f} times the float16 vectors")
-    imports, opens, asks = opened(folder, store.path)
-    print(
-        f"  in a new process      {opens:10.3f} s to open, {asks:.3f} s for the first query ({imports:.2f} s imports)"
-    )
-    one = [timed(lambda q=q: store.search(q[None], TOP)) for q in questions]
-    exact = [timed(lambda q=q: store.search(q[None], TOP, exact=True)) for q in questions[:5]]
-    print(
-        f"  query                 {told(one)}, recall@10 {store.recall(questions, TOP):.4f}; all compared {told(exact)}"
-    )
-    filtered = [timed(lambda q=q: store.search(q[None], TOP, where={"group": 7})) for q in questions[:20]]
-    print(f"  query, 1% allowed     {told(filtered)}")
+def measure(folder: Path, world: World, rows: int, questions: np.ndarray) -> dict[str, float]:
+    place = folder / "vectors.anmok"
+    with Store.open(place, dimension=world.dimension, create=True) as store:
+        first = len(store)
+        start = time.perf_counter()
+        for number in range(first, rows, 8192):
+            count = min(8192, rows - number)
+            keys = [f"label {i}" for i in range(number, number + count)]
+            store.upsert(keys, world.pictures(count), [{"group": i % 100, "name": key} for i, key in enumerate(keys)])
+        store.refresh_index()
+        built = time.perf_counter() - start
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    found = {
+        "rows": rows,
+        "rows_per_second": (rows - first) / built,
+        "disk_mb": sum(file.stat().st_size for file in place.iterdir()) / 1e6,
+        "raw_mb": 2 * rows * world.dimension / 1e6,
+        "memory_mb": memory,
+        "open_s": opened(folder, place),
+    }
+    index = place / "index.usearch"
+    if index.exists():
+        index.touch()  # now it is read whole, because it may have changed
+        found["check_s"] = opened(folder, place)
+    with Store.open(place) as store:
+        found |= asked(store, world, questions, rows)
+    print(f"\n{rows:,} rows of {world.dimension}, {found['disk_mb'] / found['raw_mb']:.2f} times the float16 vectors")
+    for name, value in found.items():
+        print(f"  {name:<20} {value:12,.4g}", flush=True)
+    return found
+
+
+def asked(store: Store, world: World, questions: np.ndarray, rows: int) -> dict[str, float]:
+    """Milliseconds (medians), and recall."""
+    store.search(questions[:1], TOP)
+    query = [timed(lambda q=q: store.search(q[None], TOP)) for q in questions]
+    found = {
+        "query_ms": statistics.median(query),
+        "query_p95_ms": sorted(query)[int(0.95 * len(query))],
+        "exact_ms": statistics.median(timed(lambda q=q: store.search(q[None], TOP, exact=True)) for q in questions[:5]),
+        "recall": store.recall(questions, TOP),
+    }
     new = world.pictures(40)
-    upserts = [timed(lambda i=i: store.upsert([f"new {i}"], new[i : i + 1], [{}])) for i in range(20)]
-    changes = [timed(lambda i=i: store.upsert([f"label {i}"], new[i + 20 : i + 21], [{}])) for i in range(20)]
-    deletes = [timed(lambda i=i: store.delete([f"new {i}"])) for i in range(20)]
-    after = [timed(lambda q=q: store.search(q[None], TOP)) for q in questions[:20]]
-    print(f"  add one               {told(upserts)}")
-    print(f"  change one            {told(changes)}")
-    print(f"  delete one            {told(deletes)}")
-    print(f"  query after           {told(after)}")
-    print(f"  peak memory           {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:10,.0f} MB", flush=True)
+    filtered = [[timed(lambda q=q, g=g: store.search(q[None], TOP, where={"group": g})) for q in questions[:9]]
+                for g in range(5)]  # fmt: skip
+    found["filtered_ms"] = statistics.median(times[0] for times in filtered)
+    found["filtered_again_ms"] = statistics.median(time for times in filtered for time in times[1:])
+    steps = {
+        "upsert_ms": lambda i: store.upsert([f"new {i}"], new[i : i + 1], [{}]),
+        "change_ms": lambda i: store.upsert([f"label {i}"], new[i + 20 : i + 21], [{}]),
+        "delete_ms": lambda i: store.delete([f"new {i}"]),
+        "query_after_ms": lambda i: store.search(questions[i : i + 1], TOP),
+    }
+    for name, step in steps.items():
+        found[name] = statistics.median(timed(lambda i=i, step=step: step(i)) for i in range(20))
+    return found
 
 
-def opened(folder: Path, store: Path) -> list[float]:
+def opened(folder: Path, store: Path) -> float:
+    """Seconds to open it and answer once in a new process, imports left out."""
     command = [sys.executable, "-c", OPEN_AND_ASK, str(store), str(folder / "questions.npy")]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def timed(run: Callable[[], object]) -> float:
+    """Milliseconds."""
     start = time.perf_counter()
     run()
-    return time.perf_counter() - start
-
-
-def told(seconds: list[float]) -> str:
-    ordered = sorted(seconds)
-    return f"{1000 * statistics.median(seconds):10.2f} ms p50, {1000 * ordered[int(0.95 * (len(ordered) - 1))]:.2f} p95"
+    return 1000 * (time.perf_counter() - start)
 
 
 # --- beside others
 
 
-def compare(store: Store, questions: np.ndarray) -> None:
-    """The same rows in other indexes, as their documentation suggests."""
+def compare(store: Store, questions: np.ndarray) -> list[dict[str, object]]:
+    """The same rows in other indexes, as their documentation suggests; one thread for queries."""
     rows = np.concatenate([vectors for _, vectors, _ in store.scan()])
     truth = np.argsort(-(questions @ rows.T), axis=1)[:, :TOP]
-    print(f"\n  beside others, {len(rows):,} rows, one thread for queries")
+    found = []
     for name, make in PEERS.items():
+        start = time.perf_counter()
         try:
-            start = time.perf_counter()
             ask, size = make(rows)
-            built = time.perf_counter() - start
         except ImportError:
-            print(f"  {name:<21} is not installed")
+            print(f"  {name} is not installed")
             continue
+        built = time.perf_counter() - start
         times, hits = [], 0
         for query, right in zip(questions, truth, strict=True):
             start = time.perf_counter()
-            found = ask(query)
-            times.append(time.perf_counter() - start)
-            hits += len(set(map(int, found)) & set(map(int, right)))
+            answer = ask(query)
+            times.append(1000 * (time.perf_counter() - start))
+            hits += len(set(map(int, answer)) & set(map(int, right)))
+        facts = {
+            "who": name, "rows": len(rows), "query_ms": statistics.median(times), "recall": hits / truth.size,
+            "rows_per_second": len(rows) / built, "size_mb": size / 1e6,
+        }  # fmt: skip
+        found.append(facts)
         print(
-            f"  {name:<21} {told(times)}, recall@10 {hits / truth.size:.4f}, built at {len(rows) / built:,.0f} rows/s, "
-            f"{size / 1e6:,.0f} MB",
-            flush=True,
+            "  " + ", ".join(f"{k} {v:,.4g}" if isinstance(v, float) else f"{v}" for k, v in facts.items()), flush=True
         )
+    return found
 
 
 def usearch_f16(rows: np.ndarray) -> tuple[Callable, int]:
