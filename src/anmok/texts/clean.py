@@ -27,9 +27,7 @@ __all__ = ["CLEANERS"]
 
 _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _SPACES = re.compile(r"\s+")
-_SOUND = re.compile(
-    r"[ -%'-~가-힣]*"
-)  # what ftfy leaves as it is (tested): printable ASCII but &, and Korean syllables
+_SOUND = re.compile(r"[ -%'-~가-힣]*")  # ftfy leaves these as they are: printable ASCII but &, Korean syllables
 
 
 def _repair(text: str) -> str:
