@@ -96,3 +96,14 @@ def test_an_empty_store_is_refused(encoder, tmp_path):
     LabelStore(tmp_path / "l.anmok", encoder).close()
     with pytest.raises(LabelError, match="holds no labels"):
         open_classifier(tmp_path / "l.anmok", encoder)
+
+
+def test_a_threshold_is_fitted_as_in_memory(encoder, many, monkeypatch):
+    path, pictures = many
+    monkeypatch.setattr(encoder, "encode_image", lambda _: pictures)
+    truth = [f"label {i}" if i < 30 else None for i in range(40)]
+    expected = Classifier.from_store(path, encoder).fit_threshold([b""] * 40, truth)
+    with StoredClassifier(path, encoder) as classifier:
+        assert classifier.fit_threshold([b""] * 40, truth) == pytest.approx(expected, abs=1e-3)
+        with pytest.raises(LabelError, match="'cow' is not one of the labels"):
+            classifier.fit_threshold([b""], ["cow"])

@@ -119,6 +119,30 @@ class Recognizer:
             raise LabelError(f"top is {top}, expected 1 or more")
         return self._classified(embeddings, top, back_off)
 
+    def fit_threshold(self, pictures: Pictures, labels: Sequence[str | None]) -> float:
+        """Choose what counts as "none of these" from a few examples, and keep it as `threshold`.
+
+        Args:
+            pictures: what `Encoder.encode_image` takes; ten of each kind already help.
+            labels: per picture a label, or None where none of the labels fits.
+
+        Returns:
+            The threshold on the best `match` of a picture.
+
+        Raises:
+            LabelError: counts differ, or a label is not in the set.
+        """
+        wanted = {label for label in labels if label is not None}
+        if unknown := sorted(wanted - {label.name for label in self.labels_named(wanted)}):
+            raise LabelError(f"{unknown[0]!r} is not one of the labels. Use None for 'none of these'")
+        embeddings = self.encoder.encode_image(pictures)
+        if len(embeddings) != len(labels):
+            raise LabelError(f"{len(embeddings)} pictures but {len(labels)} labels: expected one per picture")
+        known = np.array([label is not None for label in labels], bool)
+        matches = [predictions[0].match for predictions in self.classify_embeddings(embeddings, top=1)]
+        self.threshold = best_threshold(np.array(matches, np.float32), known)
+        return self.threshold
+
     def _classified(self, embeddings: Embeddings, top: int, back_off: float | None) -> list[Predictions]:
         raise NotImplementedError
 
@@ -258,29 +282,6 @@ class Classifier(Recognizer):
     def matches(self, embeddings: Embeddings) -> NDArray[np.float32]:
         """Honest score of each label for each picture, [n, m] in 0..1 (see `anmok.scores`)."""
         return self._background.match(embeddings, self.embeddings)
-
-    def fit_threshold(self, pictures: Pictures, labels: Sequence[str | None]) -> float:
-        """Choose what counts as "none of these" from a few examples, and keep it as `threshold`.
-
-        Args:
-            pictures: what `Encoder.encode_image` takes; ten of each kind already help.
-            labels: per picture a label, or None where none of the labels fits.
-
-        Returns:
-            The threshold on the best `match` of a picture.
-
-        Raises:
-            LabelError: counts differ, or a label is not in the set.
-        """
-        unknown = [label for label in labels if label is not None and label not in self.labels.names]
-        if unknown:
-            raise LabelError(f"{unknown[0]!r} is not one of the labels. Use None for 'none of these'")
-        embeddings = self.encoder.encode_image(pictures)
-        if len(embeddings) != len(labels):
-            raise LabelError(f"{len(embeddings)} pictures but {len(labels)} labels: expected one per picture")
-        known = np.array([label is not None for label in labels], bool)
-        self.threshold = best_threshold(self.matches(embeddings).max(axis=1), known)
-        return self.threshold
 
     @cached_property
     def _hierarchy(self) -> Hierarchy:

@@ -90,11 +90,11 @@ def calibrate(
     model: options.Model = "anmok-mini",
 ) -> None:
     """Fit what counts as "none of these" from a few examples (ten of each already help)."""
-    from anmok.classify import Classifier, LabelStore
+    from anmok.classify import LabelStore, open_classifier
     from anmok.pictures import find_pictures
 
     encoder = options.open_encoder(model)
-    classifier = Classifier.from_store(label_set, encoder)
+    classifier = open_classifier(label_set, encoder)
     pictures: list[Path] = []
     truth: list[str | None] = []
     for folder in sorted(path for path in examples.iterdir() if path.is_dir()):
