@@ -23,9 +23,12 @@ from anmok.models.spec import DualSpec, TextSpec, VitSpec
 from anmok.train.cached import cached_backward
 from anmok.train.distributed import World, gathered_softmax_loss, ring_sigmoid_loss, start, stop
 from anmok.train.losses import sigmoid_loss, softmax_loss
+from anmok.train.objective import Objective, Teacher
+from anmok.train.recipe import LossConfig
 
 SIZES = (2, 4)
 PAIRS = 24
+KINDS = ("logits", "cosine", "relation")
 CASES = list(product(["softmax", "sigmoid"], ["own", "groups"], [None, 5], ["float64", "float32"]))
 VIT = VitSpec(
     image_size=16, patch_size=8, width=16, layers=1, heads=2, mlp_width=32, activation="gelu", pool="cls",
@@ -90,6 +93,7 @@ def work(rank, size, port, folder):
     world = start("cpu", timeout_s=60)
     own = slice(rank * PAIRS // size, (rank + 1) * PAIRS // size)
     found = {"losses": {case: share(case, own) for case in CASES}, "world": sent(world), "refused": refused(rank)}
+    found["taught"] = {kind: taught(kind, own, size) for kind in KINDS}
     found["models"] = {score: trained(score, own, rank) for score in ("softmax", "sigmoid")}
     torch.save(found, Path(folder) / f"{size}-{rank}.pt")
     world.barrier()
@@ -106,6 +110,27 @@ def share(case, own):
     else:
         loss = ring_sigmoid_loss(pictures, texts, *numbers, **options)
     gradients = torch.autograd.grad(loss, [pictures, texts, *numbers], materialize_grads=True)
+    return loss.detach(), [gradient.detach() for gradient in gradients]
+
+
+def teacher_of(kind):
+    """What a teacher says of all pairs; of text 3 and picture 20 it knows nothing."""
+    random = torch.Generator().manual_seed(7)
+    known = [F.normalize(torch.randn(PAIRS, 6, generator=random, dtype=torch.float64), dim=1) for _ in range(2)]
+    if kind != "logits":
+        known[0][20] = known[1][3] = 0
+    teacher = Teacher()
+    teacher.kind, teacher.scale = kind, torch.tensor(20.0, dtype=torch.float64)
+    return teacher, known
+
+
+def taught(kind, own, size):
+    (pictures, texts, scale, _), groups = inputs("float64")
+    teacher, known = teacher_of(kind)
+    pictures, texts = (vectors.detach()[own].requires_grad_() for vectors in (pictures, texts))
+    objective = Objective(LossConfig(teacher_weight=3.0), "softmax", processes=size, teacher=teacher)
+    loss = objective((pictures, texts), scale, None, groups[own], tuple(vectors[own] for vectors in known))
+    gradients = torch.autograd.grad(loss, [pictures, texts, scale])
     return loss.detach(), [gradient.detach() for gradient in gradients]
 
 
@@ -213,6 +238,23 @@ def test_mean_of_shares_and_gradients_is_that_of_one_process(ranks, case):
     torch.testing.assert_close(torch.cat(own_texts) / len(ranks), expected[1], **tolerance)
     torch.testing.assert_close(torch.stack(scales).mean(), expected[2], **tolerance)
     torch.testing.assert_close(torch.stack(biases).mean(), expected[3], **tolerance)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_teacher_adds_is_that_of_one_process(ranks, kind):
+    (pictures, texts, scale, _), groups = inputs("float64")
+    teacher, known = teacher_of(kind)
+    objective = Objective(LossConfig(teacher_weight=3.0), "softmax", processes=1, teacher=teacher)
+    loss = objective((pictures, texts), scale, None, groups, tuple(known))
+    plain = Objective(LossConfig(), "softmax", processes=1, teacher=None)
+    assert abs(loss - plain((pictures, texts), scale, None, groups, (None, None))) > 0.01
+    expected = torch.autograd.grad(loss, [pictures, texts, scale])
+    shares, gradients = zip(*(rank["taught"][kind] for rank in ranks), strict=True)
+    torch.testing.assert_close(torch.stack(shares).mean(), loss.detach(), atol=1e-12, rtol=1e-12)
+    own_pictures, own_texts, scales = zip(*gradients, strict=True)
+    torch.testing.assert_close(torch.cat(own_pictures) / len(ranks), expected[0], atol=1e-12, rtol=1e-12)
+    torch.testing.assert_close(torch.cat(own_texts) / len(ranks), expected[1], atol=1e-12, rtol=1e-12)
+    torch.testing.assert_close(torch.stack(scales).mean(), expected[2], atol=1e-12, rtol=1e-12)
 
 
 @pytest.mark.parametrize("score", ["softmax", "sigmoid"])

@@ -28,7 +28,7 @@ from anmok.train.tiles import full_precision, group_means, sigmoid_sums, two_way
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["World", "gathered_softmax_loss", "ring_sigmoid_loss", "start", "stop"]
+__all__ = ["World", "gather_rows", "gathered_softmax_loss", "ring_sigmoid_loss", "start", "stop"]
 
 NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")  # what torchrun tells each process …
 VARIABLES = (*NUMBERS, "MASTER_ADDR")  # … in these variables
@@ -157,8 +157,8 @@ def gathered_softmax_loss(
     n, rank = len(pictures), dist.get_rank()
     with full_precision(pictures):
         pictures, texts, scale = widened(pictures, texts, scale)
-        every = _gather_rows(texts)  # [N, d]
-        every_group = None if groups is None else _gather_rows(groups)
+        every = gather_rows(texts)  # [N, d]
+        every_group = None if groups is None else gather_rows(groups)
         rows, parts = two_way_logsumexp(scale * pictures, every, tile=tile or len(every))  # [n], [N]
         own_parts: Tensor = _Exchange.apply(parts.view(-1, n))  # type: ignore[no-untyped-call]
         columns = own_parts.logsumexp(dim=0)  # from [processes, n] to [n]
@@ -241,7 +241,7 @@ def _hand_on(*tensors: Tensor) -> list[Tensor]:
 # torch.distributed.nn has such functions too, but deprecated ones.
 
 
-def _gather_rows(own: Tensor) -> Tensor:
+def gather_rows(own: Tensor) -> Tensor:
     """[n, …] of each process → [N, …] in each; gradients are summed where the rows came from."""
     every: Tensor = _GatherRows.apply(own)  # type: ignore[no-untyped-call]
     return every

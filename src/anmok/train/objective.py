@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anmok.checkpoints import load_checkpoint
-from anmok.train.distributed import gathered_softmax_loss, ring_sigmoid_loss
+from anmok.train.distributed import gather_rows, gathered_softmax_loss, ring_sigmoid_loss
 from anmok.train.losses import (
     cosine_distillation_loss,
     logit_distillation_loss,
@@ -98,8 +98,12 @@ class Objective:
         taught_pictures: Tensor | None,
         taught_texts: Tensor | None,
     ) -> Tensor:
-        """What the teacher knows of the same pairs, on this process alone."""
+        """What the teacher knows of the same pairs, those of all processes: each has the whole of it."""
         assert self.teacher is not None
+        if self.processes > 1:
+            pictures, texts = gather_rows(pictures), gather_rows(texts)
+            taught_pictures = None if taught_pictures is None else gather_rows(taught_pictures)
+            taught_texts = None if taught_texts is None else gather_rows(taught_texts)
         kind = self.teacher.kind
         if kind == "logits":
             assert taught_pictures is not None
