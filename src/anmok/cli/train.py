@@ -6,6 +6,7 @@ import inspect
 import os
 import tomllib
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_origin, get_type_hints
 
@@ -142,12 +143,16 @@ def _with_flags(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _type_of(key: str) -> Any:
-    from anmok.train import recipe
-
     section, _, name = key.partition(".")
-    config = {one.name: one.default_factory for one in fields(recipe.Recipe)}[section]
-    hint = get_type_hints(config)[name]
+    hint = _types(section)[name]
     return list[str] if get_origin(hint) is tuple else hint
+
+
+@cache  # every command waits for it
+def _types(section: str) -> dict[str, Any]:
+    from anmok.train.recipe import Recipe
+
+    return get_type_hints(next(one.default_factory for one in fields(Recipe) if one.name == section))
 
 
 def _assignment(option: str) -> tuple[str, Any]:
