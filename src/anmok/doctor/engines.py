@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from anmok.doctor.finding import Finding
-from anmok.runtime import choose, known_choice
+from anmok.runtime import Choice, choose, known_choice
 from anmok.settings import settings
 
 if TYPE_CHECKING:
     from anmok.checkpoints import Checkpoint
-    from anmok.runtime import Choice
 
 __all__ = ["examine_engines"]
 
@@ -39,12 +38,12 @@ def examine_engines(checkpoint: Checkpoint, *, measure: bool = False) -> list[Fi
 def _told(name: str, choice: Choice | None) -> list[Finding]:
     if choice is None:
         later = "others are measured after a while of work, or now by anmok doctor --measure"
-        return [Finding(name, "ok", f"onnxruntime fp32; {later}")]
+        return [Finding(name, "ok", f"{Choice().way}; {later}")]
     speeds = sorted(choice.speeds.items(), key=lambda item: -item[1])
     told = ", ".join(f"{way} {speed:.2f}" for way, speed in speeds)
     certificate = f"; {choice.certificate}" if choice.certificate else ""
     return [
         Finding(name, "ok", f"{choice.way}{certificate}"),
-        Finding(f"{name}, times as fast as onnxruntime fp32", "ok", told),
+        Finding(f"{name}, times as fast as {Choice().way}", "ok", told),
         *(Finding(f"{name}, refused", "ok", f"{way}: {reason}") for way, reason in choice.refused.items()),
     ]

@@ -49,7 +49,10 @@ def _memory() -> Finding:
 
 
 def _engine() -> Finding:
-    return Finding("engine", "ok", f"ONNX Runtime {version('onnxruntime')}")
+    try:
+        return Finding("engine", "ok", f"ONNX Runtime {version('onnxruntime')}")
+    except PackageNotFoundError:
+        return Finding("engine", "missing", "ONNX Runtime: pip install onnxruntime; OpenVINO takes its place")
 
 
 def _formats() -> list[Finding]:

@@ -2,7 +2,7 @@
 
 The candidates are timed against ONNX Runtime in float32, alone and in a batch. The fastest that stays near enough to
 float32 (see `fidelity`) is taken; where it does not, the next, and why is kept too. Float32 in ONNX Runtime needs no
-judgement and is always there.
+judgement. Where ONNX Runtime is missing OpenVINO takes its place, without int8, which is calibrated with the former.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from anmok import progress
 from anmok.everyday import KINDS
 from anmok.models.graphs import Graph, image_graph, text_graph
-from anmok.runtime import cache, openvino, pytorch
+from anmok.runtime import cache, onnxruntime, openvino, pytorch
 from anmok.runtime.beginnings import shares_beginnings
 from anmok.runtime.fidelity import Certificate, compare, unit
 from anmok.runtime.onnxruntime import open_session
@@ -62,7 +62,7 @@ class Way:
         return f"{self.engine} {self.precision} {self.kept:g}"
 
 
-EXACT = Way("onnxruntime", "fp32")
+EXACT = Way("onnxruntime" if onnxruntime.installed() else "openvino", "fp32")
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,14 @@ def ways(checkpoint: Checkpoint, *, engine: str = "auto", precision: str = "auto
     """The candidates for a checkpoint here, of one engine or precision where that is asked for."""
     found = [EXACT]
     if checkpoint.exports is None:
-        found += [Way("onnxruntime", "int8", kept) for kept in KEPT]
+        rounds = EXACT.engine == "onnxruntime"
+        found += [Way("onnxruntime", "int8", kept) for kept in KEPT if rounds]
         named = engine == "openvino"
         if named or (engine == "auto" and openvino.installed()):
             asks = named or precision in ("auto", "bf16")  # only then is it loaded, which takes half a second
             floats = ("fp32", "bf16") if asks and openvino.has_bf16() else ("fp32",)
-            found += [Way("openvino", name) for name in floats]
-            found += [Way("openvino", "int8", kept) for kept in KEPT[:-1]]
+            found += [way for name in floats if (way := Way("openvino", name)) != EXACT]
+            found += [Way("openvino", "int8", kept) for kept in KEPT[:-1] if rounds]
         found += _torch_ways(checkpoint, engine, precision)
     return [way for way in found if engine in ("auto", way.engine) and precision in ("auto", way.precision)]
 
@@ -267,7 +268,7 @@ class _Workshop:
     def _others(self) -> NDArray[Any]:
         """What the other tower gives in float32."""
         other: Tower = "text" if self._tower == "image" else "image"
-        session = open_session(tower_graph(self._checkpoint, other), threads=self._threads)
+        session = _Workshop(self._checkpoint, other, self._threads).open(EXACT)
         return embed(session, Trial(self._checkpoint, other).judged(), f"{other} tower in float32")
 
 

@@ -5,10 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anmok.errors import SettingsError
+
 if TYPE_CHECKING:
     from anmok.models.graphs import Graph
 
-__all__ = ["open_session"]
+__all__ = ["installed", "open_session"]
+
+
+def installed() -> bool:
+    """Whether ONNX Runtime is there. It is in the default install, but some systems have no wheel of it."""
+    from importlib.util import find_spec
+
+    try:
+        return find_spec("onnxruntime") is not None
+    except ValueError:  # somebody keeps it from being imported
+        return False
 
 
 def open_session(graph: Graph | Path, *, threads: int = 0) -> Any:
@@ -16,9 +28,14 @@ def open_session(graph: Graph | Path, *, threads: int = 0) -> Any:
 
     A Graph's arrays are shared with the session, not copied into the protobuf, so towers
     above protobuf's 2 GB limit open and memory holds their weights once.
-    """
-    import onnxruntime
 
+    Raises:
+        SettingsError: ONNX Runtime is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise SettingsError("this needs ONNX Runtime, which is not installed: pip install onnxruntime") from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: what matters is raised
     options.intra_op_num_threads = threads

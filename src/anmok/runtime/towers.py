@@ -207,14 +207,14 @@ class _GraphTowers:
         return open_tower(self._checkpoint, tower, choice.way, threads=self._threads)
 
     def _choice(self, tower: Tower) -> Choice:
-        from anmok.runtime.choice import Choice, Way, choose, known_choice
+        from anmok.runtime.choice import EXACT, Choice, Way, choose, known_choice
 
         with self._opening:
             if tower in self._choices:
                 return self._choices[tower]
             asked = {"engine": self._engine, "precision": self._precision}
             if self._precision == "fp32" or (self._precision == "auto" and self._engine != "auto"):
-                choice = Choice(Way("onnxruntime" if self._engine == "auto" else self._engine, "fp32"))
+                choice = Choice(EXACT if self._engine == "auto" else Way(self._engine, "fp32"))
             else:
                 known = (
                     None if self._checkpoint.exports else known_choice(self._checkpoint, tower, self._threads, **asked)
