@@ -118,3 +118,19 @@ def test_two_threads_that_want_an_index_build_one(large, opened, held, caplog):
         thread.join(20)
     assert store.stats().indexed == 300
     assert caplog.text.count("the index") == 1
+
+
+def test_inside_a_transaction_nobody_waits_for_a_builder(large, opened, held, vectors):
+    there, go = held
+    store = opened()
+    builder = threading.Thread(target=store.refresh_index)
+    builder.start()
+    assert there.wait(20)
+    with store.transaction():
+        go.set()  # the builder now wants the database, which the transaction has
+        store.refresh_index()
+        store.upsert(["new"], vectors(1, seed=5))
+        assert store.search(vectors(1, seed=5), 1)[0][0].key == "new"
+    builder.join(20)
+    assert not builder.is_alive()
+    assert store.stats().indexed == 300

@@ -336,7 +336,8 @@ class Store:
         Other threads and processes search meanwhile. Where this one is killed, the next goes on where it was.
         """
         if len(self) > self._limits.exact_rows:
-            self._keeper.refresh(self._limits.tail_share, wait=True)
+            waits = not self._database.in_transaction  # a builder may be waiting for the end of it
+            self._keeper.refresh(self._limits.tail_share, wait=waits)
 
     def rebuild_index(self) -> None:
         """Build the index anew from the database, whatever the size of the store.
