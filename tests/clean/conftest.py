@@ -11,12 +11,14 @@ from PIL import Image
 import anmok
 
 DEMO = Path(str(files("anmok") / "data" / "demo"))
+MORE = Path(__file__).parent / "photographs"
 
 
 @pytest.fixture(scope="session")
 def photos() -> dict[str, Image.Image]:
     """Twelve photographs of 320 pixels."""
-    return {path.stem: Image.open(path).convert("RGB") for path in sorted(DEMO.glob("photo-*.jpg"))}
+    found = sorted([*DEMO.glob("photo-*.jpg"), *MORE.glob("photo-*.jpg")], key=lambda path: path.name)
+    return {path.stem: Image.open(path).convert("RGB") for path in found}
 
 
 @pytest.fixture(scope="session")

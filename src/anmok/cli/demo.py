@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["demo"]
 
 # The last is not there, so that the page shows what "nothing found" looks like.
-QUERIES = ("yellow stars", "파란 원", "the number 3", "숫자 8", "stars and galaxies", "a wedding cake")
+QUERIES = ("yellow stars", "바나나", "trousers", "숫자 8", "stars and galaxies", "a wedding cake")
 
 
 def demo(
@@ -36,8 +36,8 @@ def demo(
 ) -> None:
     """Classify and search a folder of pictures, and write a page to look at.
 
-    Without a folder it uses the pictures that come with anmok: photographs in the public domain, handwritten
-    digits, drawn shapes, and words in English and Korean.
+    Without a folder it uses the pictures that come with anmok: groceries and clothes that the embedded model has not
+    seen, handwritten digits, drawn shapes, and photographs of things that it hardly knows.
     """
     with as_file(files("anmok") / "data" / "demo") as shipped:
         own = folder is not None
@@ -117,6 +117,6 @@ def _footer(own: bool) -> str:
 
     text = f"Made by anmok {__version__}. Everything ran on this machine; nothing was sent anywhere."
     if not own:
-        text += "\nPhotographs: public domain and CC0; handwritten digits: UCI, CC BY 4.0. "
+        text += "\nPhotographs: public domain, CC0 and MIT; handwritten digits: UCI, CC BY 4.0. "
         text += "Sources in the package's data/demo/NOTICE.md."
     return text
