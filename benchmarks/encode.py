@@ -45,7 +45,9 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["ViT-B-32", "ViT-B-16"])
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 32])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--labels", nargs="+", type=int, default=[10], help="of the texts, each in 80 templates")
+    parser.add_argument(
+        "--labels", nargs="+", type=int, default=[10], help="of the texts, each in 80 templates; first model only"
+    )
     options = parser.parse_args()
     print(machine())
     limits = product_limits()
@@ -56,7 +58,7 @@ def main() -> None:
             models = Models(name, Path(folder))
             for batch in options.batches:
                 seen += pictures(models, batch, options.rounds, limits)
-        for labels in sorted(options.labels):
+        for labels in sorted(options.labels) if name == options.models[0] else []:
             best = max(read, key=lambda row: row["times"])["who"] if read and labels > MANY else None
             read += texts(models, labels, best)
     keep("encode", {"limits": limits, "pictures": seen, "texts": read})
