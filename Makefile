@@ -30,7 +30,7 @@ check: .venv/tested
 bench: .venv/benched
 	$(BIN)/python benchmarks/first_answer.py
 	$(BIN)/python benchmarks/encode.py --models ViT-B-32 --rounds 3
-	$(BIN)/python benchmarks/sweep.py --batches 1 4 16 64
+	$(BIN)/python benchmarks/sweep.py --batches 1 16 --rounds 2
 	$(BIN)/python benchmarks/index.py --pictures 64
 	$(BIN)/python benchmarks/vectors.py --rows 10000 100000 --peers
 	$(BIN)/python benchmarks/train.py

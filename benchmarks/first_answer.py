@@ -14,12 +14,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 
 import torch
-from timing import keep, machine, ratios, take_turns
+from timing import Timing, keep, machine, ratios
 
 from anmok.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from anmok.models.modules.dual import DualEncoder
@@ -28,6 +27,14 @@ from anmok.pictures import Transform
 from anmok.texts import Tokenizer
 
 LABELS = "cat,dog,car"
+# A process starts with the highest memory of its parent, and this one has loaded PyTorch: a small one stands between.
+BETWEEN = """
+import resource, subprocess, sys, time
+start = time.perf_counter()
+done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(done.stderr.decode() if done.returncode else 0)
+"""
 HERE = str(Path(__file__).parent)
 PIPELINE = """
 import sys
@@ -56,16 +63,20 @@ def main() -> None:
             "transformers pipeline": [sys.executable, "-c", PIPELINE, str(folder), picture, LABELS, HERE],
             "anmok --help": [sys.executable, "-m", "anmok", "--help"],
         }
-        peaks = dict.fromkeys(commands, 0.0)
-        timings = take_turns(
-            {who: partial(run, who, command, peaks) for who, command in commands.items()}, rounds=options.rounds
-        )
+        taken: dict[str, list[tuple[float, float]]] = {who: [] for who in commands}
+        for turn in range(1 + options.rounds):
+            for who, command in commands.items():
+                found = run(command)
+                if turn:
+                    taken[who].append(found)
         mini = sum(array.size for array in load_checkpoint("anmok-mini").weights.values())
         print(f"anmok-mini {mini / 1e6:.1f}M parameters, the CLIP {parameters() / 1e6:.1f}M")
+    timings = {who: Timing(tuple(seconds for seconds, _ in found)) for who, found in taken.items()}
     rows = []
     for name, timing in timings.items():
-        print(f"{name:<24} {timing}, at most {peaks[name]:.0f} MB of memory")
-        rows.append({"who": name, "seconds": timing.seconds, "memory_mb": peaks[name]})
+        peak = max(megabytes for _, megabytes in taken[name])
+        print(f"{name:<24} {timing}, at most {peak:.0f} MB of memory")
+        rows.append({"who": name, "seconds": timing.seconds, "memory_mb": peak})
     keep("first_answer", {"rows": rows})
     for name in ("anmok, anmok-mini", "anmok, the same CLIP"):
         median, low, high = ratios(timings[name], timings["transformers pipeline"])
@@ -100,15 +111,15 @@ def parameters() -> int:
     return sum(parameter.numel() for parameter in DualEncoder(SPEC).parameters())
 
 
-def run(who: str, command: list[str], peaks: dict[str, float]) -> None:
-    """Run it to its end; note the most memory that it held."""
+def run(command: list[str]) -> tuple[float, float]:
+    """Seconds that it took, and the most memory that it held, in MB."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{who} failed: {' '.join(command)}")
-    peaks[who] = max(peaks[who], usage.ru_maxrss / 1e3)
+    between = [sys.executable, "-S", "-c", BETWEEN, *command]
+    done = subprocess.run(between, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed: {done.stderr}")
+    seconds, kilobytes = done.stdout.split()
+    return float(seconds), float(kilobytes) / 1e3
 
 
 if __name__ == "__main__":

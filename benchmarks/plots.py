@@ -6,6 +6,7 @@ python benchmarks/plots.py
 from __future__ import annotations
 
 import json
+from itertools import product
 from typing import Any
 
 import matplotlib as mpl
@@ -31,14 +32,18 @@ def main() -> None:
 
 def encode(facts: dict[str, Any]) -> Any:
     """Times as fast as open_clip, for each model and batch."""
-    panels = sorted({(row["model"], row["batch"]) for row in facts["pictures"]})
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels) + 1.4, 3.6), sharey=True, squeeze=False)
-    for axis, (model, batch) in zip(axes[0], panels, strict=True):
+    models = list(dict.fromkeys(row["model"] for row in facts["pictures"]))
+    batches = sorted({row["batch"] for row in facts["pictures"]})
+    figure, axes = plt.subplots(
+        len(models), len(batches), figsize=(5 * len(batches) + 2, 3.3 * len(models)), sharey=True, squeeze=False
+    )
+    for axis, (model, batch) in zip(axes.ravel(), product(models, batches), strict=True):
         rows = [row for row in facts["pictures"] if (row["model"], row["batch"]) == (model, batch)][::-1]
         low = [row["times"] - row["lowest"] for row in rows]
         high = [row["highest"] - row["times"] for row in rows]
         colors = ["tab:blue" if row["who"].startswith("anmok") else "tab:gray" for row in rows]
-        axis.barh([row["who"] for row in rows], [row["times"] for row in rows], xerr=[low, high], color=colors)
+        names = [row["who"].replace("100% of its products with care", "in blocks") for row in rows]
+        axis.barh(names, [row["times"] for row in rows], xerr=[low, high], color=colors)
         for place, row in enumerate(rows):
             axis.annotate(f" {row['share']:.0%}", (row["highest"], place), va="center", fontsize=8)
         axis.margins(x=0.14)
@@ -59,7 +64,7 @@ def sweep(facts: dict[str, Any]) -> Any:
         _by_size(axis, [row["batch"] for row in facts["rows"]])
         axis.set(title=f"{facts['model']}, {count} thread{'s' * (count > 1)}", xlabel="pictures in a batch")
     axes[0][0].set_ylabel("pictures/s")
-    axes[0][-1].legend(fontsize=8)
+    axes[0][0].legend(fontsize=8, loc="upper left")
     return figure
 
 

@@ -226,16 +226,18 @@ def faiss_ivf(rows: np.ndarray) -> tuple[Callable, int]:
 def lancedb(rows: np.ndarray) -> tuple[Callable, int]:
     import lancedb as lance
     import pyarrow as pa
+    from lancedb.index import IvfPq
 
     folder = tempfile.mkdtemp()
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.astype(np.float32).ravel()), rows.shape[1])
     table = lance.connect(folder).create_table("rows", pa.table({"number": np.arange(len(rows)), "vector": vectors}))
-    table.create_index(metric="dot")
+    table.create_index("vector", config=IvfPq(distance_type="dot"))
     size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
-    return lambda query: table.search(query).metric("dot").limit(TOP).to_arrow()["number"].to_pylist(), size
+    asked = lambda query: table.search(query).metric("dot").nprobes(50).refine_factor(20).limit(TOP)  # noqa: E731
+    return lambda query: asked(query).to_arrow()["number"].to_pylist(), size
 
 
-PEERS = {"usearch, float16": usearch_f16, "faiss IVF, float16": faiss_ivf, "LanceDB, its defaults": lancedb}
+PEERS = {"usearch, float16": usearch_f16, "faiss IVF, float16": faiss_ivf, "LanceDB, IVF-PQ, refined": lancedb}
 
 
 if __name__ == "__main__":

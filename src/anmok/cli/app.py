@@ -16,7 +16,7 @@ app = typer.Typer(
     epilog="Start with: anmok classify photo.jpg --labels 'cat,dog,컵'  ·  anmok index photos/ -c my.anmok  ·  "
     "anmok search '빨간 가방' -c my.anmok",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # plain help: boxes would load Markdown and cost every --help a third of its time
     pretty_exceptions_enable=False,
 )
 

@@ -95,9 +95,10 @@ def clean(
     csv_separator: Annotated[str, typer.Option(help="Between columns.")] = "\t",
     json: options.Json = False,
 ) -> None:
-    """Drop pairs that are of no use for training: broken, blank, blurred, said twice, or saying nothing.
+    """Drop pairs that are of no use for training.
 
-    Every dropped pair is listed with its reason. Sources are only read.
+    Broken, blank, blurred, there twice, or with texts that say nothing. Every dropped pair is listed with its reason.
+    Sources are only read.
 
     \b
     anmok clean shards/ --dry-run --report report.html          look first

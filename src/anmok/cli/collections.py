@@ -38,7 +38,9 @@ def index(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Bring a collection up to date with a folder: only what is new or changed is encoded.
+    """Bring a collection up to date with a folder of pictures.
+
+    Only what is new or changed is encoded; what is gone is removed.
 
     \b
     anmok index photos/ --collection my.anmok

@@ -34,7 +34,7 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to put the report.")] = Path("demo-report"),
     model: options.Model = "anmok-mini",
 ) -> None:
-    """Classify and search a folder of pictures, and write a page to look at.
+    """Classify and search pictures, and write a page to look at.
 
     Without a folder it uses the pictures that come with anmok: groceries and clothes that the embedded model has not
     seen, handwritten digits, drawn shapes, and photographs of things that it hardly knows.

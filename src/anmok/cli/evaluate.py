@@ -37,7 +37,9 @@ def evaluate(
     markdown: Annotated[bool, typer.Option(help="Print a table for a document.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Measure a checkpoint: zero-shot accuracy and retrieval, in English and Korean.
+    """Measure a checkpoint: zero-shot accuracy and retrieval.
+
+    In English and in Korean.
 
     \b
     anmok evaluate --data shards/ --digits

@@ -14,8 +14,9 @@ from anmok.errors import LabelError
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Label sets in a store: add, change, delete single labels without encoding the rest again.",
+    help="Label sets in a store: add, change, delete single labels.\n\nNothing else is encoded again.",
     no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 Set = Annotated[Path, typer.Argument(metavar="SET", help="Folder of the label set, for example cups.anmok.")]
@@ -32,7 +33,9 @@ def add(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Add labels, or change those that are there; makes the set when it is new.
+    """Add labels, or change those that are there.
+
+    A set that is not there yet is made.
 
     \b
     anmok labels add cups.anmok mug,teacup,컵
@@ -89,7 +92,10 @@ def calibrate(
     ],
     model: options.Model = "anmok-mini",
 ) -> None:
-    """Fit what counts as "none of these" from a few examples (ten of each already help)."""
+    """Fit what counts as "none of these" from a few examples.
+
+    Ten of each already help.
+    """
     from anmok.classify import LabelStore, open_classifier
     from anmok.pictures import find_pictures
 

@@ -21,7 +21,10 @@ def models(
     ] = "any",
     json: options.Json = False,
 ) -> None:
-    """List recommended public checkpoints: license, languages measured, size and cost per picture."""
+    """List recommended public checkpoints.
+
+    With license, languages measured, size and cost per picture.
+    """
     from dataclasses import asdict
 
     from anmok.checkpoints.recommended import RECOMMENDED

@@ -13,7 +13,11 @@ from anmok.cli.output import emit, finish, say
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Care of what is on disk: collections and label sets are both stores.", no_args_is_help=True)
+app = typer.Typer(
+    help="Care of what is on disk: check, compact, copy, recover.\n\nCollections and label sets are both stores.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a collection or a label set.")]
 
@@ -60,7 +64,10 @@ def backup(
 
 @app.command()
 def recover(store: StorePath) -> None:
-    """Save the readable rows of a damaged store into a new one; the damaged files are kept aside."""
+    """Save the readable rows of a damaged store into a new one.
+
+    The damaged files are kept aside.
+    """
     from anmok.store import Store
 
     report = Store.recover(store)

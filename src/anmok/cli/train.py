@@ -87,7 +87,9 @@ def train(
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
     **flags: Any,
 ) -> None:
-    """Train a model on your own pairs of pictures and texts; `anmok classify --model FOLDER/model` takes it at once.
+    """Train a model on your own pairs of pictures and texts.
+
+    What it makes is used at once: `anmok classify --model FOLDER/model`.
 
     \b
     anmok train --train-data pairs.csv --model tiny-resnet --epochs 20 --output runs/first
