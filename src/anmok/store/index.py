@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import struct
 import time
@@ -145,7 +146,7 @@ class VectorIndex:
 
 def _expansion(rows: int) -> int:
     """How far a search looks: with the root of the rows. Among a million, twice as far as among 100,000 found 0.977."""
-    return round(EXPANSION_SEARCH * max(1.0, (rows / 100_000) ** 0.5))
+    return round(EXPANSION_SEARCH * max(1.0, math.sqrt(rows / 100_000)))
 
 
 def signature(folder: Path) -> tuple[int, ...] | None:
