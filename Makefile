@@ -33,7 +33,7 @@ bench: .venv/benched
 	$(BIN)/python benchmarks/sweep.py --batches 1 16 --rounds 2
 	$(BIN)/python benchmarks/index.py --pictures 64
 	$(BIN)/python benchmarks/vectors.py --rows 10000 100000 --peers
-	$(BIN)/python benchmarks/train.py
+	$(BIN)/python benchmarks/train.py --models "small ViT, 96 px" "small ResNet, 96 px"
 	$(BIN)/python benchmarks/plots.py
 
 # Hundreds of kills and cuts where `make test` does a few.
