@@ -44,12 +44,23 @@ def held(monkeypatch):
     return there, go
 
 
-def test_others_read_and_write_while_a_thread_builds(large, opened, held, vectors):
-    there, go = held
+@pytest.fixture
+def begun(held):
+    """`begun(build)`: a thread that has built the first block."""
+
+    def start(build):
+        builder = threading.Thread(target=build)
+        builder.start()
+        assert held[0].wait(20)
+        return builder
+
+    return start
+
+
+def test_others_read_and_write_while_a_thread_builds(large, opened, held, begun, vectors):
+    _, go = held
     store = opened()
-    builder = threading.Thread(target=store.refresh_index)
-    builder.start()
-    assert there.wait(20)
+    builder = begun(store.refresh_index)
     assert [m[0].key for m in store.search(large[:300:50], 1)] == [f"k{n}" for n in range(0, 300, 50)]
     new = vectors(2, seed=77)
     store.upsert(["new", "k3"], new)
@@ -65,7 +76,7 @@ def test_others_read_and_write_while_a_thread_builds(large, opened, held, vector
     assert store.check().problems == ()
 
 
-def test_old_index_serves_while_a_new_one_is_built(large, opened, held, monkeypatch):
+def test_old_index_serves_while_a_new_one_is_built(large, opened, held, begun, monkeypatch):
     there, go = held
     monkeypatch.setattr(keeper, "SAVED_EVERY", 64)
     store = opened()
@@ -74,9 +85,7 @@ def test_old_index_serves_while_a_new_one_is_built(large, opened, held, monkeypa
     there.clear()
     go.clear()
     before = (store.path / INDEX).stat().st_ino
-    builder = threading.Thread(target=store.rebuild_index)
-    builder.start()
-    assert there.wait(20)
+    builder = begun(store.rebuild_index)
     assert store.stats().indexed == 300
     assert store.search(large[5:6], 1)[0][0].key == "k5"
     assert (store.path / INDEX).stat().st_ino == before
@@ -120,12 +129,10 @@ def test_two_threads_that_want_an_index_build_one(large, opened, held, caplog):
     assert caplog.text.count("the index") == 1
 
 
-def test_inside_a_transaction_nobody_waits_for_a_builder(large, opened, held, vectors):
-    there, go = held
+def test_inside_a_transaction_nobody_waits_for_a_builder(large, opened, held, begun, vectors):
+    _, go = held
     store = opened()
-    builder = threading.Thread(target=store.refresh_index)
-    builder.start()
-    assert there.wait(20)
+    builder = begun(store.refresh_index)
     with store.transaction():
         go.set()  # the builder now wants the database, which the transaction has
         store.refresh_index()

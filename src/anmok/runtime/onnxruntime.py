@@ -17,10 +17,7 @@ def installed() -> bool:
     """Whether ONNX Runtime is there. It is in the default install, but some systems have no wheel of it."""
     from importlib.util import find_spec
 
-    try:
-        return find_spec("onnxruntime") is not None
-    except ValueError:  # somebody keeps it from being imported
-        return False
+    return find_spec("onnxruntime") is not None
 
 
 def open_session(graph: Graph | Path, *, threads: int = 0) -> Any:

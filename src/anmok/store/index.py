@@ -94,9 +94,9 @@ class VectorIndex:
         path = self._path = folder / INDEX
         try:
             self.signature = signature(folder)
-            self.stamp = _read_stamp(path)
+            self.stamp, self._graph_bytes = _read_stamp(path)
             if _checked(folder) != (self.signature, self.stamp):
-                _require_intact(path, self.stamp)
+                _require_intact(path, self.stamp, self._graph_bytes)
                 if note:
                     _note_checked(folder, self.stamp, self.signature)
         except OSError as error:
@@ -135,7 +135,7 @@ class VectorIndex:
             IndexUnusable: it is not what was written.
         """
         try:
-            _require_intact(self._path, self.stamp)
+            _require_intact(self._path, self.stamp, self._graph_bytes)
         except OSError as error:
             raise IndexUnusable(f"it cannot be read ({error})") from error
 
@@ -175,9 +175,10 @@ class GrowingGraph:
         """
         path = folder / INDEX
         try:
-            if _read_stamp(path) != old:
+            stamp, graph_bytes = _read_stamp(path)
+            if stamp != old:
                 raise IndexUnusable("it was replaced meanwhile")
-            _require_intact(path, old)
+            _require_intact(path, stamp, graph_bytes)
             growing = cls(old.dimension)
             growing._graph.load(str(path))
         except (OSError, RuntimeError) as error:  # usearch raises what C++ threw
@@ -249,7 +250,8 @@ def _in_8_bits(rows: Vectors, largest: float) -> NDArray[np.int8]:
     return rounded
 
 
-def _read_stamp(path: Path) -> Stamp:
+def _read_stamp(path: Path) -> tuple[Stamp, int]:
+    """The stamp, and the length of what usearch wrote before it."""
     size = path.stat().st_size
     with path.open("rb") as file:
         file.seek(max(0, size - TAIL.size))
@@ -265,15 +267,14 @@ def _read_stamp(path: Path) -> Stamp:
     if zlib.crc32(text) != checksum:
         raise IndexUnusable("its stamp is damaged")
     try:
-        return Stamp(**json.loads(text))
+        return Stamp(**json.loads(text)), start
     except (TypeError, ValueError) as error:
         raise IndexUnusable("its stamp is of another version") from error
 
 
-def _require_intact(path: Path, stamp: Stamp) -> None:
-    """Read what usearch wrote: about a second for a gigabyte."""
-    text = json.dumps(asdict(stamp)).encode()
-    if _checksum(path, path.stat().st_size - TAIL.size - len(text)) != stamp.checksum:
+def _require_intact(path: Path, stamp: Stamp, graph_bytes: int) -> None:
+    """Read what usearch wrote, a third of a second for a million rows."""
+    if _checksum(path, graph_bytes) != stamp.checksum:
         raise IndexUnusable("its content is damaged (wrong checksum)")
 
 

@@ -108,7 +108,7 @@ class Searcher:
     def _blocks(self, above: int, allowed: Ids | None) -> Iterator[Block]:
         """The rows above an id, from memory where they fit, as far as they are allowed."""
         rows_in_memory = self.limits.cache_bytes // (4 * self.dimension)
-        newer = self.database.rows() if above == 0 else count_rows(self.database, above)
+        newer = count_rows(self.database, above)
         step = self.limits.block_rows
         if allowed is not None:
             allowed = allowed[np.searchsorted(allowed, above, side="right") :]
