@@ -71,13 +71,14 @@ def fit(
     """
     from anmok.adapt import adapt, read_examples
     from anmok.classify import LabelSet
+    from anmok.feature_cache import FeatureCache
 
     examples = read_examples(source, labels=None if labels is None else LabelSet.read(labels))
     if shots is not None:
         examples = examples.shots(shots, seed=seed)
     with show_progress():
         encoder = options.open_encoder(model)
-        result = adapt(encoder, examples, seed=seed)
+        result = adapt(encoder, examples, embed=FeatureCache(encoder).embed, seed=seed)
     write(result, output)
     if json:
         emit({"recogniser": str(output), **result.classifier.facts})
@@ -102,11 +103,12 @@ def propose_next(
     anmok adapt next unlabelled/ --recogniser cups-recogniser --top 20
     """
     from anmok.adapt import AdaptedClassifier, propose
+    from anmok.feature_cache import FeatureCache
 
     files = options.expand(pictures)
     with show_progress():
         classifier = AdaptedClassifier.load(recogniser)
-        embeddings = classifier.encoder.encode_image(files, on_error="skip")
+        embeddings = FeatureCache(classifier.encoder).embed(files, on_error="skip")
         probabilities = classifier.probabilities(embeddings)
         rows = propose(embeddings.vectors.astype(float), probabilities, top)
         answers = classifier.classify_embeddings(embeddings[rows], top=3) if rows else []
