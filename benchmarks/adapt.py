@@ -1,6 +1,6 @@
 """Few-shot: what 1 to 16 labelled pictures of each label bring, method by method, on sets that are held out.
 
-    python benchmarks/adapt.py DATA [--shots 1 2 4 8 16] [--seeds 5] [--random] [--sets clothing …]
+    python benchmarks/adapt.py DATA [--shots 1 2 4 8 16] [--seeds 5] [--random | --active] [--sets clothing …]
 
 DATA are shards with labels (`anmok evaluate` reads them too); scikit-learn's digits are added. For every number of
 shots and every seed, so many pictures of each label are drawn (no more than half of what a label has), every method is
@@ -26,7 +26,10 @@ from timing import keep, machine
 import anmok
 from anmok.adapt import adapt, adapting
 from anmok.adapt.examples import Examples
+from anmok.adapt.head import softmax
 from anmok.adapt.methods import Known
+from anmok.adapt.probe import Probe
+from anmok.adapt.proposals import propose
 from anmok.adapt.validation import learn
 from anmok.classify import Label, LabelSet
 from anmok.embeddings import Embeddings
@@ -38,6 +41,7 @@ from anmok.evaluate.tasks import class_names, levels
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+ROUNDS = 5  # of labelling, each with as many pictures as there are labels
 STUDENT = {3: 4.303, 5: 2.776, 10: 2.262}  # 95%, by seeds
 
 
@@ -47,6 +51,7 @@ def main() -> None:
     parser.add_argument("--shots", nargs="+", type=int, default=[1, 2, 4, 8, 16])
     parser.add_argument("--seeds", type=int, default=5, choices=sorted(STUDENT))
     parser.add_argument("--random", action="store_true")
+    parser.add_argument("--active", action="store_true", help="what `anmok adapt next` is worth, instead")
     parser.add_argument("--sets", nargs="+")
     options = parser.parse_args()
     print(machine(), flush=True)
@@ -58,12 +63,17 @@ def main() -> None:
     for name, labels, embeddings, targets in tasks(encoder, options.data):
         if options.sets and name not in options.sets:
             continue
+        if options.active:
+            found = active(encoder, labels, embeddings, targets, options.seeds)
+            rows += [{"set": name, **row} for row in found]
+            print(name, *(f"{row['who']} {row['labelled']}: {row['accuracy']:.3f}" for row in found), flush=True)
+            continue
         for shots in options.shots:
             found = measure(encoder, labels, embeddings, targets, shots, options.seeds)
             rows += [{"set": name, "shots": shots, **row} for row in found]
             told = ", ".join(f"{row['who']} {row['accuracy']:.3f} ± {row['half']:.3f}" for row in found)
             print(f"{name}, {shots}: {told}", flush=True)
-    keep("adapt_random" if options.random else "adapt", {"rows": rows})
+    keep("adapt_active" if options.active else "adapt_random" if options.random else "adapt", {"rows": rows})
 
 
 def shuffled(encoder: anmok.Encoder) -> anmok.Encoder:
@@ -128,6 +138,36 @@ def measure(encoder, labels: LabelSet, embeddings: Embeddings, targets, shots: i
         }
         for name, values in shares.items()
     ]  # fmt: skip
+
+
+def active(encoder, labels: LabelSet, embeddings: Embeddings, targets, seeds: int) -> list[dict]:
+    """Accuracy on a half that is never labelled, as the other half is: one of each at random, then round by round."""
+    shares: dict[tuple[str, int], list[float]] = {}
+    texts = adapting.label_texts(encoder, labels)
+    vectors = embeddings.vectors.astype(np.float64)
+    for seed in range(seeds):
+        random = np.random.default_rng(seed)
+        half = random.permutation(len(targets))
+        pool, asked = half[: len(half) // 2], half[len(half) // 2 :]
+        first = np.array([pool[targets[pool] == label][0] for label in np.unique(targets[pool])])
+        for who in ("at random", "as proposed"):
+            drawn, dice = first, np.random.default_rng(seed)
+            for turn in range(ROUNDS + 1):
+                empty = np.empty((len(drawn), 0))
+                known = Known(vectors[drawn], empty, targets[drawn], texts, encoder.logit_scale)
+                (head,) = Probe().fit(known, only=4)
+                right = head.logits(vectors[asked]).argmax(axis=1) == targets[asked]
+                shares.setdefault((who, turn), []).append(float(right.mean()))
+                left = np.setdiff1d(pool, drawn)
+                if who == "at random":
+                    chosen = dice.permutation(left)[: len(labels)]
+                else:
+                    chosen = left[propose(vectors[left], softmax(head.logits(vectors[left])), len(labels), seed=seed)]
+                drawn = np.concatenate([drawn, chosen])
+    return [
+        {"who": who, "labelled": (turn + 1) * len(labels), "accuracy": statistics.mean(values)}
+        for (who, turn), values in shares.items()
+    ]
 
 
 def _known(result, encoder) -> Known:
