@@ -83,7 +83,7 @@ def shuffled(encoder: anmok.Encoder) -> anmok.Encoder:
         name: random.permutation(np.asarray(array).ravel()).reshape(np.shape(array)) if np.ndim(array) else array
         for name, array in encoder.checkpoint.weights.items()
     }
-    return anmok.Encoder(replace(encoder.checkpoint, weights=weights, fingerprint="random"), precision="fp32")
+    return anmok.Encoder(replace(encoder.checkpoint, weights=weights), precision="fp32")
 
 
 def tasks(encoder: anmok.Encoder, data: Path):
