@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageDraw
 
+from anmok.models.modules import from_weights
 from anmok.models.spec import DualSpec, ResNetSpec, TextSpec, VitSpec, weight_shapes
+from anmok.pictures import normalize
+from anmok.texts import Tokenizer
 from anmok.tune import Adapter
 
 CLIP = DualSpec(
@@ -83,3 +89,72 @@ def random_adapter():
         return Adapter(changes, rank, **{"alpha": 6.0, **options})
 
     return make
+
+
+KINDS = ("circle", "square", "stripes")
+
+
+def draw(kind, random):
+    """A reddish circle, greenish square or bluish stripes on a light ground, 40 pixels square."""
+    light, shade = (random.integers(*span, 3) for span in ((170, 256), (0, 90)))
+    shade[KINDS.index(kind)] += 130
+    light, dark = (tuple(int(value) for value in color) for color in (light, shade))
+    picture = Image.new("RGB", (40, 40), light)
+    pen = ImageDraw.Draw(picture)
+    x, y, side = (int(value) for value in (*random.integers(2, 12, 2), random.integers(20, 27)))
+    if kind == "circle":
+        pen.ellipse((x, y, x + side, y + side), fill=dark)
+    elif kind == "square":
+        pen.rectangle((x, y, x + side, y + side), fill=dark)
+    else:
+        for row in range(y, y + side, 6):
+            pen.rectangle((x, row, x + side, row + 2), fill=dark)
+    return picture
+
+
+@pytest.fixture(scope="session")
+def drawn():
+    """Pictures and their classes: `drawn(count, seed)`."""
+
+    def make(count, seed=0):
+        random = np.random.default_rng(seed)
+        return [draw(KINDS[i % 3], random) for i in range(count)], np.arange(count) % 3
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def accuracy():
+    """The share of pictures whose nearest class text, or vector, is that of their class, in torch."""
+
+    def measure(checkpoint, pictures, targets, classes):
+        model = from_weights(checkpoint.spec, checkpoint.weights)
+        pixels = normalize(np.stack([checkpoint.transform(picture) for picture in pictures]), checkpoint.transform)
+        with torch.no_grad():
+            vectors = torch.nn.functional.normalize(model.encode_image(torch.from_numpy(pixels)), dim=-1).numpy()
+            if not isinstance(classes, np.ndarray):
+                texts = [model.encode_text(torch.from_numpy(checkpoint.tokenizer(texts))) for texts in classes]
+                means = [torch.nn.functional.normalize(some, dim=-1).mean(dim=0) for some in texts]
+                classes = torch.nn.functional.normalize(torch.stack(means), dim=-1).numpy()
+        return float(((vectors @ classes.T).argmax(axis=1) == targets).mean())
+
+    return measure
+
+
+@pytest.fixture(scope="session")
+def siglip_tokenizer(tmp_path_factory):
+    """Of the make of SigLIP's: no start-of-text token, padded to full length."""
+    import sentencepiece
+
+    random, written = np.random.default_rng(7), io.BytesIO()
+    words = ["a", "photo", "of", "the", "drawing", "wug", "blick", "florp", "north", "word", "cat", "dog", "red"]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([" ".join(random.choice(words, 8)) for _ in range(200)]), model_writer=written,
+        hard_vocab_limit=False, minloglevel=3, num_threads=1, model_type="unigram", vocab_size=200, pad_id=0, eos_id=1,
+        unk_id=2, bos_id=-1,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("siglip-tokenizer")
+    (folder / "spiece.model").write_bytes(written.getvalue())
+    settings = {"tokenizer_class": "SiglipTokenizer", "model_max_length": 16}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return Tokenizer.from_folder(folder, context_length=16)

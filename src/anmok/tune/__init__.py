@@ -12,10 +12,13 @@ __all__ = [
     "PromptSettings",
     "TowerSettings",
     "TuneError",
+    "TunedTowers",
     "interpolate",
     "load_adapter",
     "merge",
     "save_adapter",
+    "tune_prompts",
+    "tune_towers",
     "unmerge",
 ]
 
@@ -24,10 +27,13 @@ _HOMES = {
     "PromptSettings": "settings",
     "TowerSettings": "settings",
     "TuneError": "settings",
+    "TunedTowers": "towers",
     "interpolate": "wise_ft",
     "load_adapter": "adapter_files",
     "merge": "adapter",
     "save_adapter": "adapter_files",
+    "tune_prompts": "prompts",
+    "tune_towers": "towers",
     "unmerge": "adapter",
 }
 
