@@ -19,9 +19,10 @@ class TuneError(AnmokError):
 class TowerSettings:
     """What of the towers is trained on examples of classes, and how.
 
-    Rank, dropout, rate, schedule and batch are CLIP-LoRA's (Zanella and Ben Ayed 2024, arXiv 2405.18541, section 4:
-    rank 2 for query, key and value of every layer, dropout 0.25, 2e-4 along half a cosine, 32 pictures). The paper
-    takes 500 steps for each example of a class; here it is a fixed number, for patience on a processor.
+    Rank, maps, dropout, schedule and batch are CLIP-LoRA's (Zanella and Ben Ayed 2024, arXiv 2405.18541: rank 2 for
+    query, key and value of every layer, dropout 0.25, half a cosine, 32 pictures); convolutions join them, since a
+    convolutional tower has hardly anything else. The paper takes 500 steps for each example of a class at 2e-4; here
+    there are few steps, for patience on a processor, and so the rate is higher.
     """
 
     method: Literal["lora", "full", "last"] = "lora"  # low-rank changes, everything, the last groups of layers
@@ -34,7 +35,7 @@ class TowerSettings:
     dropout: float = 0.25  # "lora": of the inputs of a change
     steps: int = 200
     batch_size: int = 32  # pictures of a step, at most as many as there are
-    lr: float = 0.0  # the highest learning rate; 0: 2e-4 for "lora", 1e-5 for the others
+    lr: float = 0.0  # the highest learning rate; 0: 2e-3 for "lora", 1e-5 for the others
     wd: float = 0.01  # weight decay, of matrices and kernels
     warmup: int = 0  # steps
     texts_per_step: int = 1  # texts of each class that a step encodes, drawn anew each time; 0: all of them
@@ -61,7 +62,7 @@ class TowerSettings:
     @property
     def rate(self) -> float:
         """The highest learning rate."""
-        return self.lr or (2e-4 if self.method == "lora" else 1e-5)
+        return self.lr or (2e-3 if self.method == "lora" else 1e-5)
 
 
 @dataclass(frozen=True)
