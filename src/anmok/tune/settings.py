@@ -35,7 +35,7 @@ class TowerSettings:
     dropout: float = 0.25  # "lora": of the inputs of a change
     steps: int = 200
     batch_size: int = 32  # pictures of a step, at most as many as there are
-    lr: float = 0.0  # the highest learning rate; 0: 2e-3 for "lora", 1e-5 for the others
+    lr: float = 0.0  # the highest learning rate; 0: 2e-3 for "lora", 1e-4 for the others
     wd: float = 0.01  # weight decay, of matrices and kernels
     warmup: int = 0  # steps
     texts_per_step: int = 1  # texts of each class that a step encodes, drawn anew each time; 0: all of them
@@ -62,7 +62,7 @@ class TowerSettings:
     @property
     def rate(self) -> float:
         """The highest learning rate."""
-        return self.lr or (2e-3 if self.method == "lora" else 1e-5)
+        return self.lr or (2e-3 if self.method == "lora" else 1e-4)
 
 
 @dataclass(frozen=True)
