@@ -31,9 +31,12 @@ class BagOfWords(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Token ids int [n, l] → [n, d], not normalized. Padding, however much, changes nothing."""
-        embedded = self.token_embedding(ids)  # [n, l, w]
-        words = words_of(ids, self.spec)[:, :, None].to(embedded.dtype)
-        y: Tensor = self.projection(self.norm((embedded * words).sum(dim=1) / words.sum(dim=1)))
+        return self.encode_words(self.token_embedding(ids), ids)
+
+    def encode_words(self, words: Tensor, ids: Tensor) -> Tensor:
+        """Embedded tokens [n, l, w], which may be learned ones, → [n, d]; `ids` [n, l] say which of them count."""
+        counted = words_of(ids, self.spec)[:, :, None].to(words.dtype)
+        y: Tensor = self.projection(self.norm((words * counted).sum(dim=1) / counted.sum(dim=1)))
         return y
 
 

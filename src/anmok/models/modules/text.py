@@ -43,8 +43,12 @@ class TextTransformer(Recomputed):
         anything from the longest text of the batch up to `context_length`. SigLIP needs all
         `context_length` tokens.
         """
+        return self.encode_words(self.token_embedding(ids), ids)
+
+    def encode_words(self, words: Tensor, ids: Tensor) -> Tensor:
+        """Embedded tokens [n, l, w], which may be learned ones, → [n, d]; `ids` [n, l] say where each text ends."""
         length = ids.shape[1]
-        x = self.token_embedding(ids) + self.position_embedding[:length]  # [n, l, w]
+        x = words + self.position_embedding[:length]  # [n, l, w]
         mask = causal_mask(length, x) if self.spec.causal else None
         for block in self.blocks:
             x = run(block, x, mask, recompute=self.recompute)
