@@ -1,8 +1,7 @@
-"""Adapters on disk: the names and shapes that PEFT writes, and both ways through PEFT itself where it is installed."""
+"""Adapters on disk: the names and shapes that PEFT writes, and both ways through PEFT itself."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import replace
 
@@ -131,8 +130,6 @@ def in_transformers(spec, weights):
 
 @pytest.fixture
 def peft(torchvision):
-    if importlib.util.find_spec("peft") is None:
-        pytest.skip("PEFT is not installed (pip install peft)")
     import peft
 
     return peft
