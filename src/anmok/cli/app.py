@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from anmok.cli import classify, clean, collections, demo, doctor, embed, evaluate, labels, models, store, train
+from anmok.cli import classify, clean, collections, demo, doctor, embed, evaluate, inspect, labels, models, store, train
 
 __all__ = ["app"]
 
@@ -51,5 +51,6 @@ for command in (
     demo.demo,
 ):
     app.command()(command)
+app.add_typer(inspect.app, name="inspect")
 app.add_typer(labels.app, name="labels")
 app.add_typer(store.app, name="store")
