@@ -16,7 +16,8 @@ class PlainEncoder:
 
     name = "plain"
     fingerprint = "plain-1"
-    checkpoint = SimpleNamespace(transform=Transform(size=(48, 48), resize="squash"))
+    # as wide as what `features` tells: three numbers for each of three depths
+    checkpoint = SimpleNamespace(transform=Transform(size=(48, 48), resize="squash"), spec=SPEC)
 
     def features(self, pictures, *, on_error="raise", batch_size=16, cache=None):
         pixels = np.stack([np.asarray(read(one)) for one in pictures]).astype(np.float32) / 255

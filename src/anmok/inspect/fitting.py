@@ -13,7 +13,7 @@ from anmok.errors import InspectionError, PictureError
 from anmok.inspect.coreset import greedy_coreset
 from anmok.inspect.heat import enlarge
 from anmok.inspect.look import features_of, look
-from anmok.inspect.measure import Method, measure, prepared
+from anmok.inspect.measure import measure
 from anmok.inspect.memory import Memory
 from anmok.inspect.turning import disturbed, turned_features
 
@@ -31,7 +31,7 @@ __all__ = ["FEW", "Fitted", "fit_few", "fit_many"]
 FEW = 8  # good pictures up to which "few-shot" is chosen
 FOLDS = 5
 POOL = 32768  # places among which the coreset is chosen; of more a random part is taken
-MOST = 8192  # features that are kept at most: each one costs time on every picture that is inspected
+MOST = 4096  # features that are kept at most: each one costs time on every picture that is inspected
 SHARE = 0.25  # of the pool that is kept where that is fewer
 GAIN = 0.7  # turned copies are used where they bring what good pictures score below this share
 
@@ -72,7 +72,7 @@ def fit_many(
             if isinstance(features, PictureError):
                 failed.append(Failure(index, features.picture, features.reason))
             else:
-                flat = prepared(features, "patch memory")
+                flat = _flat(features)
                 places += len(flat)
                 samples[index] = flat[rng.permutation(len(flat))[:each]]
             advance(1)
@@ -91,7 +91,7 @@ def fit_many(
         for position, _, features in look(encoder, [pictures[i] for i in held_out], tiling):
             if not isinstance(features, PictureError):  # else: gone since it was first read
                 fold = fold_of[held_out[position]]
-                score, peak = _measured(memory, features, "patch memory", tiling, fold if folds > 1 else None)
+                score, peak = _measured(memory, features, tiling, fold if folds > 1 else None)
                 scores.append(score)
                 peaks.append(peak)
             advance(1)
@@ -111,12 +111,12 @@ def fit_few(encoder: Encoder, canvases: Sequence[Image.Image], tiling: Tiling, *
     """
     rng = np.random.default_rng(seed)
     looks = features_of(encoder, canvases, tiling)
-    plain = [prepared(features, "few-shot") for features in looks]
+    plain = [_flat(features) for features in looks]
     places = sum(map(len, plain))
     with progress.task("turning good pictures", len(plain)) as advance:
         turned = []
         for canvas, flat in zip(canvases, plain, strict=True):
-            turned.append(np.concatenate([flat, prepared(turned_features(encoder, canvas, tiling), "few-shot")]))
+            turned.append(np.concatenate([flat, turned_features(encoder, canvas, tiling)]))
             advance(1)
     if len(looks) == 1:
         memory = Memory.of(_keep(turned, entries, share=1.0, rng=rng))
@@ -153,19 +153,24 @@ def _keep(
     return kept
 
 
+def _flat(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[rows, columns, c] → [places, c]."""
+    return features.reshape(-1, features.shape[-1])
+
+
 def _all_measured(
     memory: Memory, looks: Sequence[NDArray[np.float32]], folds: Iterable[int | None], tiling: Tiling
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     measured = [
-        _measured(memory, features, "few-shot", tiling, fold) for features, fold in zip(looks, folds, strict=True)
+        _measured(memory, features, tiling, fold) for features, fold in zip(looks, folds, strict=True)
     ]
     scores, peaks = np.array(measured, np.float32).T
     return scores, peaks
 
 
 def _measured(
-    memory: Memory, features: NDArray[np.float32], method: Method, tiling: Tiling, fold: int | None
+    memory: Memory, features: NDArray[np.float32], tiling: Tiling, fold: int | None
 ) -> tuple[float, float]:
     """Score, and the highest value of the map."""
-    score, values = measure(memory, features, method, fold=fold)
+    score, values = measure(memory, features, fold=fold)
     return score, float(enlarge(values, tiling.canvas).max())

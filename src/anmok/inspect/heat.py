@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["components", "enlarge"]
 
-SMOOTH = 0.5  # standard deviation of the Gaussian, in places: 4 pixels of 8, as in PatchCore
+SMOOTH = 0.8  # standard deviation of the Gaussian, in places
 
 
 def enlarge(values: NDArray[np.float32], size: tuple[int, int], *, smooth: float = SMOOTH) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ from anmok.inspect.fitting import FEW, fit_few, fit_many
 from anmok.inspect.heat import enlarge
 from anmok.inspect.inspection import Inspection, find_boxes
 from anmok.inspect.look import look, median_size, places_of_tile
-from anmok.inspect.measure import Method, measure
+from anmok.inspect.measure import measure
 from anmok.inspect.tiling import Tiling
 from anmok.pictures import picture_name, read
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_TILES", "Inspector", "as_list"]
 
+Method = Literal["patch memory", "few-shot"]
+
 MAX_TILES = 16
 BYTES = 2  # of a number in the memory
 
@@ -43,7 +45,9 @@ class Inspector:
 
     Made by `fit`, kept by `save`, opened by `load`.
 
-    `method`: "patch memory", or "few-shot" where there were at most FEW good pictures (see `measure`).
+    `method`: "patch memory", the places of many good pictures thinned out to those that stand for all (PatchCore, Roth
+        et al. 2022, arXiv 2106.08265); or "few-shot" with at most FEW of them, all of their places, turned where that
+        helps (AnomalyDINO, Damm et al. 2024, arXiv 2405.14529).
     `good`: scores of good pictures, as if the memory had not seen them, [n].
     `threshold`: a picture with a higher score is faulty. `place_threshold`: of the smoothed map.
     `false_alarms`: the rate that was wanted; `promised`: the rate that so many good pictures can promise, or None where
@@ -185,7 +189,7 @@ class Inspector:
         return load(folder, encoder)
 
     def _inspect(self, name: str, size: tuple[int, int], features: NDArray[np.float32]) -> Inspection:
-        score, values = measure(self.memory, features, self.method)
+        score, values = measure(self.memory, features)
         heat = enlarge(values, self.tiling.canvas) / np.float32(max(self.place_threshold, 1e-12))
         p = float(conformal.p_values(np.array([score], np.float32), self.good)[0])
         fault = bool(np.float32(score) > np.float32(self.threshold))

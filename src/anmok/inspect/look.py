@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anmok import progress
 from anmok.errors import PictureError
+from anmok.inspect.levels import balanced, level_widths
 from anmok.pictures import read
 
 if TYPE_CHECKING:
@@ -74,8 +76,10 @@ def median_size(pictures: Sequence[Picture]) -> tuple[int, int] | None:
 
 def _local(encoder: Encoder, tiles: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
     """[tiles, rows, columns, c]. Tiles are square, so that NaFlex towers give all of them the same rows and columns."""
-    local = encoder.features(tiles, batch_size=AT_ONCE).local
-    return np.stack(local) if isinstance(local, list) else np.asarray(local, np.float32)
+    with progress.quiet():
+        local = encoder.features(tiles, batch_size=AT_ONCE).local
+    places = np.stack(local) if isinstance(local, list) else local
+    return balanced(places, level_widths(encoder.checkpoint.spec))
 
 
 def _open(picture: Picture) -> Image.Image | PictureError:

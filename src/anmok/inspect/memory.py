@@ -1,7 +1,12 @@
-"""What good parts look like, place by place, and how far something new is from it.
+"""What good parts look like, place by place, and how unlike them something new is.
 
 The memory is kept in folds, each from other pictures. A good picture that went into one fold is measured against the
 other folds, as if it had never been seen; that is how the threshold is set without pictures to spare.
+
+PatchCore (Roth et al. 2022, arXiv 2106.08265) takes the Euclidean distance to the nearest feature, and for the picture's
+worst place weighs how rare that feature is (equation 7). Here every place is weighed: its distance is divided by how far
+apart the memory is around the nearest feature (as the local outlier factor does, Breunig et al. 2000). Plain metal is
+much alike, print is not, and what is far for the one is near for the other.
 """
 
 from __future__ import annotations
@@ -19,32 +24,36 @@ if TYPE_CHECKING:
 __all__ = ["Memory", "Nearest"]
 
 CELLS = 1 << 23  # distances that are held at a time (32 MiB)
-NEIGHBOURS = 9  # of the nearest feature that say how crowded it is there (b in equation 7)
+NEIGHBOURS = 8  # whose mean distance says how far apart the memory is around a feature
+LEAST = 0.25  # of the median spread: less is taken as that much
 
 
 @dataclass(frozen=True, eq=False)
 class Nearest:
-    """The nearest feature in each fold: `distances` and `rows` of the memory, [places, folds]."""
+    """How unlike the nearest feature of each fold: `values` [places, folds], and `distances` before the division."""
 
     distances: NDArray[np.float32]
-    rows: NDArray[np.int64]
+    values: NDArray[np.float32]
 
-    def without(self, fold: int | None) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The nearest in all folds but one (None: in all): distances and rows, [places]."""
+    def without(self, fold: int | None) -> NDArray[np.float32]:
+        """[places]: of the nearest in all folds but one (None: in all)."""
         distances = self.distances.copy()
         if fold is not None:
             distances[:, fold] = np.inf
-        best = distances.argmin(axis=1)
-        places = np.arange(len(best))
-        return distances[places, best], self.rows[places, best]
+        nearest: NDArray[np.float32] = self.values[np.arange(len(distances)), distances.argmin(axis=1)]
+        return nearest
 
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """Features [m, c] in float16, fold after fold; `ends` are the rows where folds end."""
+    """Features [m, c] in float16, fold after fold; `ends` are the rows where folds end.
+
+    `spreads`: float32 [m], mean distance of each to its nearest neighbours in its own fold.
+    """
 
     features: NDArray[np.float16]
     ends: tuple[int, ...]
+    spreads: NDArray[np.float32]
     _wide: NDArray[np.float32] = field(init=False, repr=False)
     _squares: NDArray[np.float32] = field(init=False, repr=False)
 
@@ -57,7 +66,8 @@ class Memory:
     def of(cls, folds: Sequence[NDArray[np.float32]]) -> Memory:
         """From the features of each fold."""
         ends = np.cumsum([len(fold) for fold in folds])
-        return cls(np.concatenate(folds).astype(np.float16), tuple(int(end) for end in ends))
+        spreads = np.concatenate([_spreads(fold) for fold in folds])
+        return cls(np.concatenate(folds).astype(np.float16), tuple(int(end) for end in ends), spreads)
 
     def __len__(self) -> int:
         return len(self.features)
@@ -73,7 +83,7 @@ class Memory:
         return self.features.nbytes / 2**20
 
     def nearest(self, features: NDArray[np.float32]) -> Nearest:
-        """Euclidean distance to the nearest feature of each fold, of features [n, c]."""
+        """How unlike the memory features [n, c] are, fold by fold."""
         rows = np.empty((len(features), self.folds), np.int64)
         chunk = max(1, CELLS // max(1, len(self)))
         for start in range(0, len(features), chunk):
@@ -83,21 +93,23 @@ class Memory:
             for fold, (begin, end) in enumerate(zip((0, *self.ends), self.ends, strict=False)):
                 rows[part, fold] = begin + order[:, begin:end].argmin(axis=1)
         apart = [np.linalg.norm(features - self._wide[rows[:, fold]], axis=1) for fold in range(self.folds)]
-        return Nearest(np.stack(apart, axis=1), rows)
+        distances = np.stack(apart, axis=1)
+        return Nearest(distances, distances / self.spreads[rows])
 
-    def weight(self, feature: NDArray[np.float32], row: int, *, without: int | None) -> float:
-        """How much the distance of `feature` [c] to row `row` counts: more where that row is itself a rare one.
 
-        Equation 7 of PatchCore (arXiv 2106.08265): 1 - exp|x - m*| / sum of exp|x - m| over the features m of the
-        memory that are nearest to m* (itself among them).
-        """
-        order = self._squares - 2 * (self._wide @ self._wide[row])
-        if without is not None:
-            order[slice((0, *self.ends)[without], self.ends[without])] = np.inf
-        count = min(NEIGHBOURS, int(np.isfinite(order).sum()))
-        if count < 2:
-            return 1.0
-        around = np.argpartition(order, count - 1)[:count]
-        apart = np.linalg.norm(self._wide[around] - feature, axis=1).astype(np.float64)
-        own = float(np.linalg.norm(self._wide[row] - feature))
-        return float(1 - np.exp(own - apart.max()) / np.exp(apart - apart.max()).sum())
+def _spreads(fold: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean distance of each feature [m, c] to its NEIGHBOURS nearest."""
+    count = min(NEIGHBOURS, len(fold) - 1)
+    if count < 1:
+        return np.ones(len(fold), np.float32)
+    spreads = np.empty(len(fold), np.float32)
+    squares = np.einsum("ij,ij->i", fold, fold)
+    chunk = max(1, CELLS // len(fold))
+    for start in range(0, len(fold), chunk):
+        part = slice(start, start + chunk)
+        apart = squares[part, None] - 2 * (fold[part] @ fold.T) + squares
+        apart[np.arange(len(apart)), np.arange(start, start + len(apart))] = np.inf  # itself
+        nearest = np.partition(apart, count - 1, axis=1)[:, :count]
+        spreads[part] = np.sqrt(np.maximum(nearest, 0)).mean(axis=1)
+    least = LEAST * float(np.median(spreads))
+    return np.maximum(spreads, np.float32(max(least, 1e-6)))

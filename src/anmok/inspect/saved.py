@@ -37,7 +37,7 @@ def save(inspector: Inspector, folder: str | Path) -> None:
 
     folder = Path(folder)
     memory = inspector.memory
-    arrays = save_arrays({"features": memory.features, "good": inspector.good})
+    arrays = save_arrays({"features": memory.features, "spreads": memory.spreads, "good": inspector.good})
     facts = {
         "format": FORMAT,
         "anmok": __version__,
@@ -77,7 +77,7 @@ def load(folder: str | Path, encoder: Encoder) -> Inspector:
         arrays = load_arrays(content)
         return Inspector(
             encoder=encoder,
-            memory=Memory(arrays["features"], tuple(facts["folds"])),
+            memory=Memory(arrays["features"], tuple(facts["folds"]), arrays["spreads"]),
             good=np.asarray(arrays["good"], np.float32),
             tiling=Tiling.from_dict(facts["tiling"]),
             **{name: facts[name] for name in PLAIN},
