@@ -16,8 +16,10 @@ class PlainEncoder:
 
     name = "plain"
     fingerprint = "plain-1"
-    # as wide as what `features` tells: three numbers for each of three depths
-    checkpoint = SimpleNamespace(transform=Transform(size=(48, 48), resize="squash"), spec=SPEC)
+    checkpoint = SimpleNamespace(
+        transform=Transform(size=(48, 48), resize="squash"),
+        spec=SimpleNamespace(image=SimpleNamespace(width=10, layers=2)),  # one depth, of ten numbers
+    )
 
     def features(self, pictures, *, on_error="raise", batch_size=16, cache=None):
         pixels = np.stack([np.asarray(read(one)) for one in pictures]).astype(np.float32) / 255
@@ -25,7 +27,9 @@ class PlainEncoder:
         cells = pixels.reshape(-1, 6, 8, 6, 8, 3).swapaxes(2, 3)
         slant = np.linspace(-1, 1, 8)[:, None]
         across, down = (cells * slant).mean(axis=(3, 4)), (cells * slant[:, None]).mean(axis=(3, 4))
-        local = np.concatenate([cells.mean(axis=(3, 4)), 3 * across, 3 * down], axis=-1).astype(np.float32)
+        mean = cells.mean(axis=(3, 4))
+        local = np.concatenate([mean, 3 * across, 3 * down, np.full_like(mean[..., :1], 0.5)], axis=-1)
+        local = local.astype(np.float32)
         return SimpleNamespace(local=local)
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -9,6 +9,7 @@ from anmok.inspect.conformal import drift, p_values, promised, threshold
 scores = st.lists(st.floats(0, 100, width=32), min_size=1, max_size=60).map(lambda x: np.array(x, np.float32))
 
 
+@settings(deadline=None)
 @given(scores, scores, st.floats(0.001, 0.999))
 def test_above_the_threshold_is_a_small_p_value(good, new, rate):
     """The two ways to say it agree, also for equal scores."""
@@ -16,6 +17,7 @@ def test_above_the_threshold_is_a_small_p_value(good, new, rate):
     np.testing.assert_array_equal(new > np.float32(threshold(good, rate)), small)
 
 
+@settings(deadline=None)
 @given(scores)
 def test_p_values_are_bounded_by_how_many_are_known(good):
     assert p_values(np.array([1e6], np.float32), good)[0] == 1 / (len(good) + 1)

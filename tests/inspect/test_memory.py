@@ -20,26 +20,28 @@ def kept(memory, without=None):
 @pytest.mark.parametrize("without", [None, 0, 1, 2])
 def test_nearest_is_that_of_scikit_learn(memory, without):
     asked = RNG.normal(size=(33, 20)).astype(np.float32)
-    distances, rows = memory.nearest(asked).without(without)
+    nearest = memory.nearest(asked)
     reference = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(kept(memory, without))
-    np.testing.assert_allclose(distances, reference.kneighbors(asked)[0][:, 0], atol=1e-5)
-    np.testing.assert_allclose(np.linalg.norm(asked - memory.features[rows], axis=1), distances, atol=1e-5)
+    expected, rows = (found[:, 0] for found in reference.kneighbors(asked))
+    left = [k for k in range(3) if k != without]
+    np.testing.assert_allclose(nearest.distances[:, left].min(axis=1), expected, atol=1e-5)
+    spreads = np.concatenate([one for k, one in enumerate(np.split(memory.spreads, memory.ends[:-1])) if k != without])
+    np.testing.assert_allclose(nearest.without(without), expected / spreads[rows], rtol=1e-4)
 
 
-@pytest.mark.parametrize("without", [None, 1])
-def test_weight_is_equation_7(memory, without):
-    feature = RNG.normal(size=20).astype(np.float32)
-    _, rows = memory.nearest(feature[None]).without(without)
-    own = memory.features[rows[0]].astype(np.float32)
-    around = kept(memory, without)
-    nearest = around[np.argsort(np.linalg.norm(around - own, axis=1))[:NEIGHBOURS]]
-    powers = np.exp(np.linalg.norm(nearest.astype(np.float64) - feature, axis=1))
-    expected = 1 - np.exp(np.linalg.norm(own - feature)) / powers.sum()
-    assert memory.weight(feature, int(rows[0]), without=without) == pytest.approx(expected, abs=1e-5)
+def test_spreads_are_distances_to_neighbours_in_the_same_fold(memory):
+    for fold, spreads in zip(
+        np.split(memory.features, memory.ends[:-1]), np.split(memory.spreads, memory.ends[:-1]), strict=True
+    ):
+        found = NearestNeighbors(n_neighbors=NEIGHBOURS + 1).fit(fold.astype(np.float32)).kneighbors()[0]
+        expected = found[:, :NEIGHBOURS].mean(axis=1)
+        np.testing.assert_allclose(spreads, np.maximum(expected, 0.25 * np.median(expected)), rtol=2e-3)
 
 
-def test_weight_of_a_lonely_feature():
-    assert Memory.of([np.ones((1, 3), np.float32)]).weight(np.zeros(3, np.float32), 0, without=None) == 1
+@pytest.mark.parametrize("fold", [np.ones((1, 3)), np.ones((5, 3))])
+def test_equal_features_have_a_spread_too(fold):
+    memory = Memory.of([fold.astype(np.float32)])
+    assert (memory.spreads > 0).all() and np.isfinite(memory.nearest(np.zeros((2, 3), np.float32)).values).all()
 
 
 def test_size_is_that_of_the_features(memory):

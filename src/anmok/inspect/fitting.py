@@ -119,13 +119,13 @@ def fit_few(encoder: Encoder, canvases: Sequence[Image.Image], tiling: Tiling, *
             turned.append(np.concatenate([flat, turned_features(encoder, canvas, tiling)]))
             advance(1)
     if len(looks) == 1:
-        memory = Memory.of(_keep(turned, entries, share=1.0, rng=rng))
+        memory = Memory.of(_keep(turned, entries, share=1.0, rng=rng), relative=False)
         copies = features_of(encoder, list(disturbed(canvases[0])), tiling)
         scores, peaks = _all_measured(memory, copies, [None] * len(copies), tiling)
         return Fitted(memory, scores, peaks, 1, places, turned=True, calibrated=False)
     fits = []
     for folds in (plain, turned):
-        memory = Memory.of(_keep(folds, entries, share=1.0, rng=rng))
+        memory = Memory.of(_keep(folds, entries, share=1.0, rng=rng), relative=False)
         fits.append((memory, *_all_measured(memory, looks, range(len(looks)), tiling)))
     use = bool(np.median(fits[1][1]) < GAIN * np.median(fits[0][1]))
     memory, scores, peaks = fits[use]
@@ -161,16 +161,12 @@ def _flat(features: NDArray[np.float32]) -> NDArray[np.float32]:
 def _all_measured(
     memory: Memory, looks: Sequence[NDArray[np.float32]], folds: Iterable[int | None], tiling: Tiling
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    measured = [
-        _measured(memory, features, tiling, fold) for features, fold in zip(looks, folds, strict=True)
-    ]
+    measured = [_measured(memory, features, tiling, fold) for features, fold in zip(looks, folds, strict=True)]
     scores, peaks = np.array(measured, np.float32).T
     return scores, peaks
 
 
-def _measured(
-    memory: Memory, features: NDArray[np.float32], tiling: Tiling, fold: int | None
-) -> tuple[float, float]:
+def _measured(memory: Memory, features: NDArray[np.float32], tiling: Tiling, fold: int | None) -> tuple[float, float]:
     """Score, and the highest value of the map."""
     score, values = measure(memory, features, fold=fold)
     return score, float(enlarge(values, tiling.canvas).max())

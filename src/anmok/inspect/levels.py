@@ -45,4 +45,6 @@ def balanced(features: NDArray[np.float32], widths: Sequence[int]) -> NDArray[np
     Half the squared distance of two of them is 1 - the mean of the cosines of the depths.
     """
     parts = np.split(features, np.cumsum(widths)[:-1], axis=-1)
-    return np.concatenate([unit(part) for part in parts], axis=-1) / np.float32(np.sqrt(len(widths)))
+    even: NDArray[np.float32] = np.concatenate([unit(part) for part in parts], axis=-1)
+    even /= np.sqrt(len(widths))
+    return even

@@ -39,7 +39,8 @@ def measure(
     turns = everything if fold is None else [fold]
     values = [nearest.without(left_out) for left_out in turns]
     score = float(np.mean([_highest(one) for one in values]))
-    return score, np.mean(values, axis=0, dtype=np.float32).reshape(features.shape[:2])
+    places: NDArray[np.float32] = np.stack(values).mean(axis=0).reshape(features.shape[:2])
+    return score, places
 
 
 def _highest(values: NDArray[np.float32]) -> float:

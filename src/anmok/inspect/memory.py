@@ -3,10 +3,10 @@
 The memory is kept in folds, each from other pictures. A good picture that went into one fold is measured against the
 other folds, as if it had never been seen; that is how the threshold is set without pictures to spare.
 
-PatchCore (Roth et al. 2022, arXiv 2106.08265) takes the Euclidean distance to the nearest feature, and for the picture's
-worst place weighs how rare that feature is (equation 7). Here every place is weighed: its distance is divided by how far
-apart the memory is around the nearest feature (as the local outlier factor does, Breunig et al. 2000). Plain metal is
-much alike, print is not, and what is far for the one is near for the other.
+PatchCore (Roth et al. 2022, arXiv 2106.08265) takes the distance to the nearest feature, and for the worst place of a
+picture weighs how rare that feature is (equation 7). Here every place of a thinned memory is weighed: its distance is
+divided by how far apart the memory is around the nearest feature (as the local outlier factor does, Breunig et al.
+2000). Plain metal is much alike, print is not, and what is far for the one is near for the other.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Nearest:
 class Memory:
     """Features [m, c] in float16, fold after fold; `ends` are the rows where folds end.
 
-    `spreads`: float32 [m], mean distance of each to its nearest neighbours in its own fold.
+    `spreads`: float32 [m], mean distance of each to its nearest neighbours in its own fold; or 1.
     """
 
     features: NDArray[np.float16]
@@ -63,10 +63,13 @@ class Memory:
         object.__setattr__(self, "_squares", np.einsum("ij,ij->i", wide, wide))
 
     @classmethod
-    def of(cls, folds: Sequence[NDArray[np.float32]]) -> Memory:
-        """From the features of each fold."""
+    def of(cls, folds: Sequence[NDArray[np.float32]], *, relative: bool = True) -> Memory:
+        """From the features of each fold. `relative`: distances are divided by the spread there.
+
+        Not where nothing was thinned out: noise alone keeps the many features of plain places apart.
+        """
         ends = np.cumsum([len(fold) for fold in folds])
-        spreads = np.concatenate([_spreads(fold) for fold in folds])
+        spreads = np.concatenate([_spreads(fold) if relative else np.ones(len(fold), np.float32) for fold in folds])
         return cls(np.concatenate(folds).astype(np.float16), tuple(int(end) for end in ends), spreads)
 
     def __len__(self) -> int:
@@ -93,8 +96,8 @@ class Memory:
             for fold, (begin, end) in enumerate(zip((0, *self.ends), self.ends, strict=False)):
                 rows[part, fold] = begin + order[:, begin:end].argmin(axis=1)
         apart = [np.linalg.norm(features - self._wide[rows[:, fold]], axis=1) for fold in range(self.folds)]
-        distances = np.stack(apart, axis=1)
-        return Nearest(distances, distances / self.spreads[rows])
+        distances = np.stack(apart, axis=1).astype(np.float32)
+        return Nearest(distances, np.divide(distances, self.spreads[rows], dtype=np.float32))
 
 
 def _spreads(fold: NDArray[np.float32]) -> NDArray[np.float32]:
