@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Picture = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
-__all__ = ["Encoder"]
+__all__ = ["Encoder", "as_list"]
 
 CHUNK = 2048  # texts that are looked at together for beginnings and lengths in common
 Prepared = tuple["NDArray[Any]", ...]  # one picture as its tower takes it: (pixels,) or (patches, mask, shape)
@@ -109,7 +109,7 @@ class Encoder:
         Raises:
             PictureError: a picture cannot be used (with on_error="raise"); names it and says why.
         """
-        items, inputs = _as_list(pictures), _Inputs(on_error)
+        items, inputs = as_list(pictures), _Inputs(on_error)
         vectors: list[NDArray[np.float32]] = []  # of the distinct pictures
         with progress.task("encoding pictures", len(items)) as advance:
             began = time.perf_counter()
@@ -148,7 +148,7 @@ class Encoder:
         from anmok.runtime.dense import DenseTower
 
         self._dense = self._dense or DenseTower(self.checkpoint, self._threads)
-        items, inputs = _as_list(pictures), _Inputs(on_error)
+        items, inputs = as_list(pictures), _Inputs(on_error)
         vectors: list[NDArray[np.float32]] = []  # of the distinct pictures, and so the others
         patches: list[Places] = []
         local: list[Places] = []
@@ -282,7 +282,7 @@ def _stacked(batch: list[Prepared]) -> list[NDArray[Any]]:
     return [np.stack(part) for part in zip(*batch, strict=True)]
 
 
-def _as_list(pictures: Any) -> list[Any]:
+def as_list(pictures: Any) -> list[Any]:
     """A single picture becomes a list of one; an array [h, w, 3] is one picture, a list stays a list."""
     if isinstance(pictures, (str, bytes, Path)) or hasattr(pictures, "convert"):
         return [pictures]
