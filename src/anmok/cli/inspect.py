@@ -188,9 +188,12 @@ def _print(picture: str, inspection: Inspection) -> None:
 
 
 def _note(inspection: Inspection) -> str:
-    p = "" if inspection.p_value is None else f"  p {inspection.p_value:.3f}"
-    where = f"  {len(inspection.boxes)} place{'s' if len(inspection.boxes) > 1 else ''}" if inspection.boxes else ""
-    return f"score {inspection.score:.3g}{p}{where}"
+    parts = [f"score {inspection.score:.3f}"]
+    if inspection.p_value is not None:
+        parts.append(f"p {inspection.p_value:.3f}")
+    if inspection.boxes:
+        parts.append(f"{len(inspection.boxes)} place{'s' if len(inspection.boxes) > 1 else ''}")
+    return " · ".join(parts)
 
 
 def _summary(found: list[Inspection], drift: Drift | None, judge: Inspector | WordInspector) -> None:
@@ -261,7 +264,7 @@ def _page(
         broken=parts[2],
         scale=scale_of(found, good, judge.threshold),
         warning=_moved(drift) if drift is not None and drift.moved else "",
-        promise=_promise(judge) if isinstance(judge, Inspector) else "Words alone promise nothing.",
+        promise=_promise(judge).capitalize() + "." if isinstance(judge, Inspector) else "Words alone promise nothing.",
         footer="" if fitted else "Nothing was learned from good parts: take this as a first look.",
     )
     return write_inspected(page, path)

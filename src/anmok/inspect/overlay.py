@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["heat_layer", "overlay"]
 
-COOL, HOT = 0.5, 1.5  # heat from which on color begins, and where it is strongest
+COOL, HOT = 0.8, 1.6  # heat from which on color begins, and where it is strongest
 YELLOW, RED = (255, 214, 10), (215, 20, 30)
 STRONGEST = 190  # of 255, opacity
 
 
 def heat_layer(heat: NDArray[np.float32]) -> Image.Image:
-    """A heat map as an RGBA picture of its size: clear below half of the threshold, yellow to red above."""
+    """A heat map as an RGBA picture of its size: clear where it is good, yellow near the threshold, red above."""
     strength = np.clip((heat - COOL) / (HOT - COOL), 0, 1)[..., None]
     color = (1 - strength) * np.array(YELLOW) + strength * np.array(RED)
     pixels = np.concatenate([color, STRONGEST * np.sqrt(strength)], axis=-1)
