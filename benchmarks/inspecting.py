@@ -106,7 +106,8 @@ def on_drawn(encoder: Encoder, options: argparse.Namespace) -> list[dict[str, An
         of_method = [row for row in rows if row["method"] == name]
         if of_method:
             figures = ("auroc", "pixel_auroc", "aupro", "false_alarms", "found", "pointed", "ms")
-            mean = {key: float(np.nanmean([row[key] for row in of_method])) for key in figures}
+            numbers = {key: [row[key] for row in of_method if not np.isnan(row[key])] for key in figures}
+            mean = {key: float(np.mean(values)) for key, values in numbers.items() if values}
             print(f"mean  {name:<34} " + " ".join(f"{key} {value:.3f}" for key, value in mean.items()))
     return rows
 

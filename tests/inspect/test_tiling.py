@@ -10,7 +10,7 @@ sides = st.integers(1, 4000)
 ENCODERS = [((96, 96), (12, 12)), ((224, 224), (14, 14)), ((384, 384), (27, 27))]  # tile, cells
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(sides, sides, st.integers(1, 30), st.sampled_from(ENCODERS))
 def test_tiles_are_few_and_cover_the_canvas(height, width, most, encoder):
     tile, cells = encoder
@@ -23,7 +23,7 @@ def test_tiles_are_few_and_cover_the_canvas(height, width, most, encoder):
     assert Tiling.from_dict(tiling.to_dict()) == tiling
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(sides, sides)
 def test_a_picture_is_enlarged_only_where_it_is_smaller_than_a_tile(height, width):
     tiling = Tiling.choose((height, width), tile=(96, 96), cells=(12, 12), most=16)
