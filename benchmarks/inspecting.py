@@ -60,7 +60,8 @@ def main() -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory of the whole run: {peak:.0f} MiB")
     if options.keep:
-        keep("inspecting", {"model": options.model, "drawn": drawn, "infrared": infrared, "peak_mib": round(peak)})
+        facts = {"model": options.model, "drawn": drawn, "infrared": infrared, "peak_mib": round(peak)}
+        keep("inspecting", plain(facts))
 
 
 def methods_for(good: int) -> dict[str, Callable[[Encoder, Sequence[Any], str], Any]]:
@@ -79,6 +80,15 @@ def methods_for(good: int) -> dict[str, Callable[[Encoder, Sequence[Any], str], 
             encoder, pictures[:good]
         ),
     }
+
+
+def plain(value: Any) -> Any:
+    """For JSON, which has no word for what was not measured but null."""
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [plain(one) for one in value]
+    return (None if np.isnan(value) else round(value, 4)) if isinstance(value, float) else value
 
 
 def wanted(name: str, methods: Sequence[str] | None) -> bool:

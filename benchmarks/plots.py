@@ -18,7 +18,7 @@ from matplotlib import pyplot as plt  # noqa: E402 (after the choice of what dra
 
 
 def main() -> None:
-    for name, draw in {"encode": encode, "sweep": sweep, "vectors": vectors}.items():
+    for name, draw in {"encode": encode, "sweep": sweep, "vectors": vectors, "adapt": adapt}.items():
         file = KEPT / f"{name}.json"
         if not file.exists():
             print(f"{file} is not there: run benchmarks/{name}.py")
@@ -65,6 +65,26 @@ def sweep(facts: dict[str, Any]) -> Any:
         axis.set(title=f"{facts['model']}, {count} thread{'s' * (count > 1)}", xlabel="pictures in a batch")
     axes[0][0].set_ylabel("pictures/s")
     axes[0][0].legend(fontsize=8, loc="upper left")
+    return figure
+
+
+def adapt(facts: dict[str, Any]) -> Any:
+    """Accuracy by pictures of each label; a panel for each set."""
+    sets = list(dict.fromkeys(row["set"] for row in facts["rows"]))
+    figure, axes = plt.subplots(2, (len(sets) + 1) // 2, figsize=(13, 7.5), sharex=True)
+    for axis, name in zip(axes.ravel(), sets, strict=False):
+        for who in dict.fromkeys(row["who"] for row in facts["rows"]):
+            rows = [row for row in facts["rows"] if (row["set"], row["who"]) == (name, who)]
+            style = "--" if who.startswith("scikit") else ":" if who == "zero-shot" else "-"
+            axis.errorbar(
+                [row["shots"] for row in rows], [100 * row["accuracy"] for row in rows],
+                yerr=[100 * row["half"] for row in rows], label=who, linestyle=style, capsize=2,
+                linewidth=3 if who == "shipped" else 1.3,
+            )  # fmt: skip
+        axis.set(title=name, xscale="log", xlabel="pictures of each label", ylabel="recognised, %")
+        axis.set_xticks([1, 2, 4, 8, 16], ["1", "2", "4", "8", "16"])
+        axis.grid(alpha=0.3)
+    axes.ravel()[0].legend(fontsize=7)
     return figure
 
 

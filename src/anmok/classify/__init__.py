@@ -1,6 +1,6 @@
 """Classify pictures by labels: zero-shot recognition, label sets, "none of these"."""
 
-from anmok.classify.classifier import Classifier, Prediction, Predictions
+from anmok.classify.classifier import Classifier, Prediction, Predictions, Recognizer
 from anmok.classify.label_store import LabelStore
 from anmok.classify.labels import Label, LabelSet
 from anmok.classify.prompts import encode_labels, resolve_templates
@@ -13,6 +13,7 @@ __all__ = [
     "LabelStore",
     "Prediction",
     "Predictions",
+    "Recognizer",
     "StoredClassifier",
     "encode_labels",
     "open_classifier",

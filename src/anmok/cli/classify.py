@@ -12,7 +12,8 @@ from anmok.cli.output import emit, finish, say, show_progress
 from anmok.errors import SettingsError
 
 if TYPE_CHECKING:
-    from anmok.classify import Classifier, StoredClassifier
+    from anmok.adapt import AdaptedClassifier
+    from anmok.classify import Classifier, Recognizer, StoredClassifier
     from anmok.classify.classifier import Predictions
     from anmok.encoder import Encoder
     from anmok.report import Card
@@ -34,20 +35,36 @@ def classify(
             min=0, max=1, help="Answer with the parent label where no label is this probable.", show_default=False
         ),
     ] = None,
+    error_rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            show_default=False,
+            help="With a recogniser: the smallest set of labels that misses the right one this often (0.05).",
+        ),
+    ] = None,
     json: options.Json = False,
     html: options.Html = None,
 ) -> None:
-    """Recognise pictures with nothing but words.
+    """Recognise pictures with nothing but words, or with a recogniser that `anmok adapt` made.
 
     \b
     anmok classify cup.jpg --labels cup,plate,spoon
     anmok classify photos/ --labels labels.csv --html report.html
     anmok classify a.jpg b.jpg --labels 컵,접시,숟가락 --json
+    anmok classify photos/ --labels my-recogniser --error-rate 0.05
     """
-    files = options.expand(pictures)
+    classifier: Recognizer
     with show_progress():
-        classifier = make_classifier(options.open_encoder(model), labels, templates)
-        results = classifier.classify(files, top=top, on_error="skip", back_off=back_off)
+        if _is_recogniser(labels):
+            files, results, classifier = _by_recogniser(pictures, labels, model, top, back_off, error_rate)
+        else:
+            if error_rate is not None:
+                raise SettingsError("--error-rate needs a recogniser: make one with anmok adapt, and give its folder")
+            files = options.expand(pictures)
+            classifier = make_classifier(options.open_encoder(model), labels, templates)
+            results = classifier.classify(files, top=top, on_error="skip", back_off=back_off)
     for picture, predictions in zip(files, results, strict=True):
         if json:
             emit(predictions_record(picture, predictions))
@@ -75,6 +92,36 @@ def make_classifier(encoder: Encoder, labels: str, templates: str) -> Classifier
     if "," not in labels and path.suffix in (".txt", ".csv", ".anmok") and not path.exists():
         raise SettingsError(f"--labels {labels}: no such file")
     return Classifier(encoder, LabelSet.parse(labels), templates=templates)
+
+
+def _is_recogniser(labels: str) -> bool:
+    from anmok.adapt.classifier import is_recogniser
+
+    return _is_folder(Path(labels)) and is_recogniser(labels)
+
+
+def _by_recogniser(
+    pictures: list[str], folder: str, model: str, top: int, back_off: float | None, error_rate: float | None
+) -> tuple[list[str], list[Predictions], AdaptedClassifier]:
+    """Pictures, or a table of pictures with columns, through a recogniser; it loads its own encoder.
+
+    Raises:
+        FingerprintMismatch: another model was named.
+    """
+    from anmok.adapt import AdaptedClassifier, read_pictures
+
+    encoder = None if model == options.DEFAULT_MODEL else options.open_encoder(model)
+    classifier = AdaptedClassifier.load(folder, encoder)
+    table: dict[str, tuple[str, ...]] = {}
+    if len(pictures) == 1 and Path(pictures[0]).suffix.lower() in {".csv", ".tsv"}:
+        paths, table = read_pictures(Path(pictures[0]))
+        files = [str(path) for path in paths]
+    else:
+        files = options.expand(pictures)
+    results = classifier.classify(
+        files, top=top, on_error="skip", back_off=back_off, columns=table, error_rate=error_rate
+    )
+    return files, results, classifier
 
 
 def _is_folder(path: Path) -> bool:
@@ -107,7 +154,7 @@ def _print(picture: str, predictions: Predictions) -> None:
         print(f"  {prediction.probability:6.1%} {bar:<20} {prediction.label}")
 
 
-def _page(files: list[str], results: list[Predictions], classifier: Classifier | StoredClassifier, path: Path) -> Path:
+def _page(files: list[str], results: list[Predictions], classifier: Recognizer, path: Path) -> Path:
     from anmok.report import Page, Row, write
 
     korean = korean_names(classifier, results)
@@ -116,7 +163,7 @@ def _page(files: list[str], results: list[Predictions], classifier: Classifier |
     return write(Page("What anmok sees · 안목이 본 것", facts=facts, rows=[Row("Pictures · 사진", cards)]), path)
 
 
-def korean_names(classifier: Classifier | StoredClassifier, results: list[Predictions]) -> dict[str, str]:
+def korean_names(classifier: Recognizer, results: list[Predictions]) -> dict[str, str]:
     """Korean names of the labels that were predicted, where they have one."""
     names = {prediction.label for predictions in results for prediction in predictions}
     return {label.name: label.ko for label in classifier.labels_named(names) if label.ko}

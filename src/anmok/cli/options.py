@@ -12,7 +12,21 @@ from anmok.errors import SettingsError
 if TYPE_CHECKING:
     from anmok.encoder import Encoder
 
-__all__ = ["Collection", "Html", "Json", "Labels", "Model", "Pictures", "Templates", "Top", "expand", "open_encoder"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "Collection",
+    "Html",
+    "Json",
+    "Labels",
+    "Model",
+    "Pictures",
+    "Templates",
+    "Top",
+    "expand",
+    "open_encoder",
+]
+
+DEFAULT_MODEL = "anmok-mini"
 
 Pictures = Annotated[
     list[str], typer.Argument(metavar="PICTURES", help="Picture files, or folders of them.", show_default=False)
@@ -32,7 +46,7 @@ Labels = Annotated[
         "--labels",
         "-l",
         help="Labels: a,b,c or a text file (one a line), a CSV (label, synonyms, ko, parent) "
-        "or a label set made by `anmok labels`.",
+        "a label set made by `anmok labels`, or a recogniser made by `anmok adapt`.",
         show_default=False,
     ),
 ]
