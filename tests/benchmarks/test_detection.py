@@ -1,6 +1,6 @@
 """The figures of the inspection benchmark, against scikit-learn and by hand."""
 
-import sys
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +8,11 @@ import pytest
 from scipy import ndimage
 from sklearn.metrics import auc, roc_auc_score, roc_curve
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-from detection import aupro, auroc, regions
-
+FILE = Path(__file__).parents[2] / "benchmarks" / "detection.py"
+spec = importlib.util.spec_from_file_location("detection", FILE)
+detection = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(detection)
+aupro, auroc, regions = detection.aupro, detection.auroc, detection.regions
 RNG = np.random.default_rng(0)
 
 
