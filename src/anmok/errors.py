@@ -15,6 +15,7 @@
     │   └── StoreBusy           another process is writing
     ├── LabelError              a label set, or a file of labels
     ├── QueryError              a search query or a filter cannot be read
+    ├── InspectionError         an inspector cannot be fitted or opened
     ├── SettingsError           an ANMOK_* variable or an option has a bad value
     └── MissingExtra            an optional library is needed
 
@@ -34,6 +35,7 @@ __all__ = [
     "CheckpointError",
     "FingerprintMismatch",
     "HubUnreachable",
+    "InspectionError",
     "LabelError",
     "MissingExtra",
     "MissingFile",
@@ -117,6 +119,10 @@ class LabelError(AnmokError):
 
 class QueryError(AnmokError):
     """A search query or a filter cannot be read."""
+
+
+class InspectionError(AnmokError):
+    """An inspector of parts cannot be fitted or opened."""
 
 
 class SettingsError(AnmokError):

@@ -6,7 +6,21 @@ from typing import Annotated
 
 import typer
 
-from anmok.cli import adapt, classify, clean, collections, demo, doctor, embed, evaluate, labels, models, store, train
+from anmok.cli import (
+    adapt,
+    classify,
+    clean,
+    collections,
+    demo,
+    doctor,
+    embed,
+    evaluate,
+    inspect,
+    labels,
+    models,
+    store,
+    train,
+)
 
 __all__ = ["app"]
 
@@ -52,5 +66,6 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(adapt.app, name="adapt")
+app.add_typer(inspect.app, name="inspect")
 app.add_typer(labels.app, name="labels")
 app.add_typer(store.app, name="store")
