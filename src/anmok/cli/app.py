@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from anmok.cli import classify, clean, collections, demo, doctor, embed, evaluate, labels, models, store, train
+from anmok.cli import classify, clean, collections, demo, doctor, embed, evaluate, explain, labels, models, store, train
 
 __all__ = ["app"]
 
@@ -44,6 +44,7 @@ for command in (
     collections.search,
     embed.embed,
     evaluate.evaluate,
+    explain.explain,
     clean.clean,
     train.train,
     models.models,

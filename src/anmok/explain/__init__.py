@@ -6,7 +6,8 @@ judge                                        how good a map is
 """
 
 from anmok.explain.heatmap import HeatMap
-from anmok.explain.picture import METHODS, explain, methods_of
+from anmok.explain.overlay import scale
+from anmok.explain.picture import METHODS, chosen, explain, methods_of
 from anmok.explain.words import explain_text
 
-__all__ = ["METHODS", "HeatMap", "explain", "explain_text", "methods_of"]
+__all__ = ["METHODS", "HeatMap", "chosen", "explain", "explain_text", "methods_of", "scale"]

@@ -10,7 +10,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["color_of", "overlay"]
+__all__ = ["color_of", "overlay", "scale"]
 
 OPACITY = 0.78  # of the strongest place
 VEIL = 0.72  # over what the model did not see
@@ -67,3 +67,14 @@ def color_of(values: NDArray[np.floating]) -> NDArray[np.float32]:
         linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055
     ).astype(np.float32)
     return rgb
+
+
+def scale(*, signed: bool) -> list[str]:
+    """The colors from weakest to strongest, or from strongest against to strongest for, as CSS writes them."""
+    values = np.linspace(-1 if signed else 0, 1, 17 if signed else 9)
+    return ["rgb({}, {}, {}, {})".format(*_css(value)) for value in values]
+
+
+def _css(value: float) -> tuple[int, int, int, float]:
+    r, g, b = (round(255 * float(part)) for part in color_of(np.array(value)))
+    return r, g, b, round(float(np.sqrt(abs(value))), 2)

@@ -18,7 +18,9 @@ from anmok.files import write_whole
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Card", "Page", "Row", "render", "thumbnail", "write"]
+    from jinja2 import Environment
+
+__all__ = ["Card", "Page", "Row", "environment", "render", "thumbnail", "write"]
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,14 @@ class Page:
 
 def render(page: Page) -> str:
     """The page as HTML."""
+    return environment().get_template("page.html.j2").render(page=page)
+
+
+def environment() -> Environment:
+    """Where the templates are; what they are given is escaped."""
     from jinja2 import Environment, PackageLoader
 
-    environment = Environment(
-        loader=PackageLoader("anmok.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("page.html.j2").render(page=page)
+    return Environment(loader=PackageLoader("anmok.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
 
 
 def write(page: Page, path: str | Path) -> Path:
