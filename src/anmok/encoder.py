@@ -14,6 +14,7 @@ import numpy as np
 from anmok import progress
 from anmok.embeddings import Embeddings, Failure, unit
 from anmok.errors import PictureError, TextError
+from anmok.features import Features, joined, unit_places
 from anmok.settings import settings
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from anmok.checkpoints import Checkpoint
+    from anmok.features import Places
     from anmok.pictures.read import Needed
+    from anmok.runtime.dense import DenseTower
 
     Picture = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
@@ -50,6 +53,7 @@ class Encoder:
             self.precision = settings().precision
         self._threads = settings().threads
         self._towers = open_towers(checkpoint, engine=engine, precision=self.precision, threads=self._threads)
+        self._dense: DenseTower | None = None  # opened by `features`
 
     def runs(self, tower: Literal["image", "text"]) -> str:
         """Engine and precision of a tower here and now, such as "onnxruntime fp32"."""
@@ -105,35 +109,60 @@ class Encoder:
         Raises:
             PictureError: a picture cannot be used (with on_error="raise"); names it and says why.
         """
-        items = _as_list(pictures)
-        rows: list[NDArray[np.float32]] = []  # embeddings of the distinct pictures
-        row_of: list[int] = []  # per readable picture, its row
-        seen: dict[bytes, int] = {}
-        failed: list[Failure] = []
-        indices: list[int] = []
+        items, inputs = _as_list(pictures), _Inputs(on_error)
+        vectors: list[NDArray[np.float32]] = []  # of the distinct pictures
         with progress.task("encoding pictures", len(items)) as advance:
             began = time.perf_counter()
             for start, batch in self._prepare(items, batch_size):
-                fresh: list[Prepared] = []
-                for offset, prepared in enumerate(batch):
-                    if isinstance(prepared, PictureError):
-                        if on_error == "raise":
-                            raise prepared
-                        failed.append(Failure(start + offset, prepared.picture, prepared.reason))
-                        continue
-                    key = _content_key(prepared)
-                    if key not in seen:
-                        seen[key] = len(seen)
-                        fresh.append(prepared)
-                    row_of.append(seen[key])
-                    indices.append(start + offset)
-                if fresh:
-                    rows.append(unit(self._run_image(fresh)))
+                if fresh := inputs.fresh(start, batch):
+                    vectors.append(unit(self._run_image(fresh)))
                 advance(len(batch))
                 self._towers.worked("image", time.perf_counter() - began)
                 began = time.perf_counter()
-        distinct = np.concatenate(rows) if rows else np.empty((0, self.dimension), np.float32)
-        return Embeddings(distinct[row_of], self.fingerprint, np.array(indices, np.int64), tuple(failed))
+        return inputs.embeddings(vectors, self.dimension, self.fingerprint)
+
+    def features(
+        self,
+        pictures: Picture | Sequence[Picture],
+        *,
+        on_error: Literal["raise", "skip"] = "raise",
+        batch_size: int = 16,
+    ) -> Features:
+        """What pictures are as a whole and in each place, from one run of the tower; always in float32.
+
+        The places of a picture take 10 to 1000 times the memory of its embedding: give thousands in parts.
+
+        Args:
+            pictures: as in `encode_image`. Equal ones are encoded once.
+            on_error: as in `encode_image`; `embeddings.failed` lists what is left out.
+            batch_size: pictures per run of the tower.
+
+        Returns:
+            Features of n pictures.
+
+        Raises:
+            PictureError: a picture cannot be used (with on_error="raise"); names it and says why.
+            CheckpointError: the checkpoint holds ready ONNX graphs, which know nothing of places.
+        """
+        from anmok.models.dense import dense_shapes
+        from anmok.runtime.dense import DenseTower
+
+        self._dense = self._dense or DenseTower(self.checkpoint, self._threads)
+        items, inputs = _as_list(pictures), _Inputs(on_error)
+        vectors: list[NDArray[np.float32]] = []  # of the distinct pictures, and so the others
+        patches: list[Places] = []
+        local: list[Places] = []
+        with progress.task("encoding pictures and their places", len(items)) as advance:
+            for start, batch in self._prepare(items, batch_size, whole=True):
+                if fresh := inputs.fresh(start, batch):
+                    embedded, seen, middle = self._dense.run(*_stacked(fresh))
+                    vectors.append(unit(embedded))
+                    patches.append(unit_places(seen))
+                    local.append(middle)
+                advance(len(batch))
+        embeddings = inputs.embeddings(vectors, self.dimension, self.fingerprint)
+        patch_shape, local_shape = dense_shapes(self.checkpoint.spec)
+        return Features(embeddings, joined(patches, patch_shape, inputs.rows), joined(local, local_shape, inputs.rows))
 
     def encode_text(self, texts: str | Sequence[str], *, batch_size: int = 256) -> Embeddings:
         """Encode texts, in order. Equal texts are encoded once, and so is what many of them begin with.
@@ -178,14 +207,14 @@ class Encoder:
         return not unsupported_scripts(self.checkpoint.tokenizer, texts)
 
     def _prepare(
-        self, items: Sequence[Picture], batch_size: int
+        self, items: Sequence[Picture], batch_size: int, *, whole: bool = False
     ) -> Iterator[tuple[int, list[Prepared | PictureError]]]:
-        """Read and transform batches in threads, one batch ahead of the tower."""
+        """Read and transform batches in threads, one ahead of the tower. `whole`: no JPEG is shrunk while decoding."""
         starts = range(0, len(items), batch_size)
         with ThreadPoolExecutor(self._threads or None, "anmok-read") as pool:
 
             def submit(start: int) -> list[Any]:
-                needed = self.checkpoint.transform.needed if self._towers.shrinks else None
+                needed = self.checkpoint.transform.needed if self._towers.shrinks and not whole else None
                 return [pool.submit(self._prepare_one, item, needed) for item in items[start : start + batch_size]]
 
             ahead = submit(0) if items else []
@@ -212,8 +241,45 @@ class Encoder:
         return (transform(image),)
 
     def _run_image(self, batch: list[Prepared]) -> NDArray[np.float32]:
-        arrays = [np.stack(part) for part in zip(*batch, strict=True)]
+        arrays = _stacked(batch)
         return self._towers.image(arrays[0]) if len(arrays) == 1 else self._towers.patches(*arrays)
+
+
+class _Inputs:
+    """Which inputs have which row: equal pictures share one, and what failed has none."""
+
+    def __init__(self, on_error: Literal["raise", "skip"]) -> None:
+        self._raises = on_error == "raise"
+        self._seen: dict[bytes, int] = {}
+        self._indices: list[int] = []
+        self._failed: list[Failure] = []
+        self.rows: list[int] = []  # per readable picture, its row among the distinct ones
+
+    def fresh(self, start: int, batch: list[Prepared | PictureError]) -> list[Prepared]:
+        """Take in a batch whose first picture is input `start`; those that were not seen before come back."""
+        fresh: list[Prepared] = []
+        for index, prepared in enumerate(batch, start):
+            if isinstance(prepared, PictureError):
+                if self._raises:
+                    raise prepared
+                self._failed.append(Failure(index, prepared.picture, prepared.reason))
+                continue
+            key = _content_key(prepared)
+            if key not in self._seen:
+                self._seen[key] = len(self._seen)
+                fresh.append(prepared)
+            self.rows.append(self._seen[key])
+            self._indices.append(index)
+        return fresh
+
+    def embeddings(self, vectors: list[NDArray[np.float32]], dimension: int, fingerprint: str) -> Embeddings:
+        """A row for every readable picture, from those of the distinct ones in parts [k, d]."""
+        distinct = np.concatenate(vectors) if vectors else np.empty((0, dimension), np.float32)
+        return Embeddings(distinct[self.rows], fingerprint, np.array(self._indices, np.int64), tuple(self._failed))
+
+
+def _stacked(batch: list[Prepared]) -> list[NDArray[Any]]:
+    return [np.stack(part) for part in zip(*batch, strict=True)]
 
 
 def _as_list(pictures: Any) -> list[Any]:

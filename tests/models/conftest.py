@@ -218,8 +218,8 @@ def normalization() -> dict[str, tuple[float, ...]]:
 
 @pytest.fixture(scope="session")
 def run_graph() -> Callable[..., np.ndarray]:
-    def run(graph: Graph, feed: dict[str, np.ndarray], output: str = "embedding") -> np.ndarray:
-        """Open a graph with its arrays shared, not copied, and run it once."""
+    def run(graph: Graph, feed: dict[str, np.ndarray], output: str | list[str] = "embedding") -> Any:
+        """Open a graph with its arrays shared, not copied, and run it once: an array, or a list for a list of names."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in graph.initializers.values()]
@@ -227,7 +227,7 @@ def run_graph() -> Callable[..., np.ndarray]:
         session = onnxruntime.InferenceSession(
             graph.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-        (result,) = session.run([output], feed)
-        return result
+        results = session.run(output if isinstance(output, list) else [output], feed)
+        return results if isinstance(output, list) else results[0]
 
     return run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from anmok.embeddings import Embeddings
     from anmok.encoder import Encoder, Picture
 
-    Pictures = Picture | Sequence[Picture]
+    Pictures: TypeAlias = Picture | Sequence[Picture]
 
 __all__ = ["Classifier", "Prediction", "Predictions", "Recognizer", "probabilities_of"]
 

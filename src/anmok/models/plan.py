@@ -18,10 +18,13 @@ Sources, with widths and strides as in torchvision 0.28:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from anmok.models.spec import CnnSpec, HybridSpec
 
 __all__ = [
@@ -35,6 +38,8 @@ __all__ = [
     "hybrid_stem",
     "plan",
     "plan_problems",
+    "sides",
+    "strides",
 ]
 
 
@@ -116,6 +121,25 @@ def channels_of(stages: Plan) -> int:
     return next(channels for layer in reversed(stages[-1]) if (channels := _outputs(layer)))
 
 
+def sides(stages: Plan, image_size: int) -> list[int]:
+    """Cells along one side of the feature map after each stage; 0 where a window no longer fits."""
+    side, found = image_size, []
+    for stage in stages:
+        for layer in _windows(stage):
+            side = max((side + 2 * layer.pad - layer.side) // layer.stride + 1, 0)
+        found.append(side)
+    return found
+
+
+def strides(stages: Plan) -> list[int]:
+    """Pixels of the picture from one cell to the next, after each stage."""
+    stride, found = 1, []
+    for stage in stages:
+        stride *= math.prod(layer.stride for layer in _windows(stage))
+        found.append(stride)
+    return found
+
+
 def plan_problems(spec: CnnSpec) -> list[str]:
     """What is wrong with a spec whose numbers are all positive."""
     count = STAGES[spec.architecture]
@@ -125,22 +149,19 @@ def plan_problems(spec: CnnSpec) -> list[str]:
         (spec.architecture == "alexnet" and spec.layers != (1, 1, 3), f"AlexNet has layers 1, 1, 3, not {spec.layers}"),
         (spec.bottleneck and spec.architecture != "resnet", f"{spec.architecture} has no bottleneck blocks"),
         (
-            _side(spec) < 1,
+            sides(plan(spec), spec.image_size)[-1] < 1,
             f"pictures of {spec.image_size} pixels are too small for this picture tower",
         ),
     ]
     return [problem for broken, problem in rules if broken]
 
 
-def _side(spec: CnnSpec) -> int:
-    """Cells along one side of the last feature map; 0 where a window no longer fits."""
-    side = spec.image_size
-    for stage in plan(spec):
-        for layer in stage:
-            for inner in layer.body if isinstance(layer, Residual) else (layer,):
-                if isinstance(inner, Convolution | MaxPool):
-                    side = max((side + 2 * inner.pad - inner.side) // inner.stride + 1, 0)
-    return side
+def _windows(stage: Stage) -> Iterator[Convolution | MaxPool]:
+    """The layers that look at more than a cell or skip some, shortcuts left out."""
+    for layer in stage:
+        for inner in layer.body if isinstance(layer, Residual) else (layer,):
+            if isinstance(inner, Convolution | MaxPool):
+                yield inner
 
 
 def _outputs(layer: Layer) -> int:

@@ -15,7 +15,20 @@ if TYPE_CHECKING:
     from anmok.models.graphs.builder import Builder
     from anmok.models.spec import Activation, TextSpec, VitSpec
 
-__all__ = ["Batch", "Past", "activate", "attend", "block", "heads", "last_block", "linear", "mlp", "norm", "visible"]
+__all__ = [
+    "Batch",
+    "Past",
+    "activate",
+    "attend",
+    "block",
+    "heads",
+    "last_block",
+    "linear",
+    "mlp",
+    "norm",
+    "unmixed",
+    "visible",
+]
 
 HIDDEN = float(np.finfo(np.float32).min)  # added to the attention score of what must not be seen
 
@@ -112,6 +125,16 @@ def last_block(
         k, v = past.joined(k, v)
     mixed = attend(g, q, k, v, head_width=w // spec.heads, mask=mask)
     return _finish(g, name, _pick(g, x, row, batch, w), g.reshape(mixed, -1, w), spec)
+
+
+def unmixed(g: Builder, name: str, x: str, spec: VitSpec) -> str:
+    """What a layer's attention gives for each token if it looks at itself alone: [n*l, w] → [n*l, w].
+
+    Neither residual nor MLP: see `models/dense.py`.
+    """
+    normed, w = norm(g, f"{name}.norm1", x, spec.norm_eps), spec.width
+    value = g.op("Gemm", normed, *_part(g, f"{name}.attention.qkv", "v", 2 * w, 3 * w), transB=1)
+    return linear(g, f"{name}.attention.out", value)
 
 
 def attend(g: Builder, q: str, k: str, v: str, *, mask: str | None = None, head_width: int) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from anmok.models.dense import local_stages
 from anmok.models.graphs.blocks import linear
 from anmok.models.graphs.convolution import activate, centered_pixels, convolution, pixel_scale
+from anmok.models.graphs.dense import Dense, channels_last, local_maps
 from anmok.models.plan import Convolution, MaxPool, Squeeze, plan
 
 if TYPE_CHECKING:
@@ -19,14 +21,28 @@ if TYPE_CHECKING:
 __all__ = ["conv_net"]
 
 
-def conv_net(g: Builder, spec: CnnSpec, *, mean: Sequence[float], std: Sequence[float]) -> str:
-    """Adds the input `pixels` uint8 [n, h, w, 3] and the tower; the result is [n, d]."""
+def conv_net(
+    g: Builder, spec: CnnSpec, *, mean: Sequence[float], std: Sequence[float], dense: bool = False
+) -> tuple[str, Dense | None]:
+    """Adds the input `pixels` uint8 [n, h, w, 3] and the tower; the result is [n, d], and with `dense` its places."""
     x, divisor = centered_pixels(g, spec.image_size, mean), pixel_scale(std)
+    maps = []  # after each stage
     for i, stage in enumerate(plan(spec)):
         for j, layer in enumerate(stage):
             x = _layer(g, f"image.stages.{i}.{j}", x, layer, divisor=divisor if i == j == 0 else 1.0)
-    x = g.op("Flatten", g.op("GlobalAveragePool", x), axis=1)  # [n, c]
-    return linear(g, "image.projection", x, bias=False)
+        maps.append(x)
+    pooled = g.op("Flatten", g.op("GlobalAveragePool", x), axis=1)  # [n, c]
+    embedding = linear(g, "image.projection", pooled, bias=False)
+    if not dense:
+        return embedding, None
+    fine, coarse = local_stages(spec)
+    return embedding, Dense(_each_cell(g, x), local_maps(g, maps[fine], maps[coarse]))
+
+
+def _each_cell(g: Builder, x: str) -> str:
+    """The projection of every cell, whose mean is the embedding: [n, c, h, w] → [n, h, w, d]."""
+    kernel = g.derived("image.projection.kernel", g.weights["image.projection.weight"][:, :, None, None])
+    return channels_last(g, g.op("Conv", x, kernel))
 
 
 def _layer(g: Builder, name: str, x: str, layer: Layer, *, divisor: Array | float = 1.0) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anmok.models.dense import dense_shapes
 from anmok.models.graphs.bag import bag_of_words
 from anmok.models.graphs.builder import Builder
 from anmok.models.graphs.cnn import conv_net
@@ -30,17 +31,22 @@ if TYPE_CHECKING:
 __all__ = ["image_graph", "naflex_inputs", "text_graph"]
 
 
-def image_graph(spec: DualSpec, weights: Weights, *, mean: Sequence[float], std: Sequence[float]) -> Graph:
+def image_graph(
+    spec: DualSpec, weights: Weights, *, mean: Sequence[float], std: Sequence[float], dense: bool = False
+) -> Graph:
     """The picture tower.
 
     Input `pixels` uint8 [n, h, w, 3], 0..255; for NaFlex see `naflex_inputs`. Output `embedding`
-    float32 [n, d], not of unit length.
+    float32 [n, d], not of unit length. A dense graph has two more, of the shapes that `dense_shapes` says:
+    `patch_embeddings` float32 [n, h, w, d], each place in the shared space, not of unit length, and `local` float32
+    [n, h', w', c], the middle of the tower. (NaFlex: [n, m, d] and [n, m, c]; what stands for padding means nothing.)
 
     Args:
         spec: the model.
         weights: arrays of any float type, named as in `weight_shapes(spec)`.
         mean: of red, green and blue, for pixels of 0..1. Normalization is part of the graph.
         std: likewise.
+        dense: whether places are given, too. What they are and from where: `models/dense.py`.
 
     Raises:
         WeightsMismatch: arrays are missing, unexpected or of another shape.
@@ -48,14 +54,18 @@ def image_graph(spec: DualSpec, weights: Weights, *, mean: Sequence[float], std:
     check_weights(spec, weights)
     g = Builder(weights)
     if isinstance(spec.image, ResNetSpec):
-        output = modified_resnet(g, spec.image, mean=mean, std=std)
+        output, places = modified_resnet(g, spec.image, mean=mean, std=std, dense=dense)
     elif isinstance(spec.image, CnnSpec):
-        output = conv_net(g, spec.image, mean=mean, std=std)
+        output, places = conv_net(g, spec.image, mean=mean, std=std, dense=dense)
     elif isinstance(spec.image, VitSpec):
-        output = vision_transformer(g, spec.image, mean=mean, std=std)
+        output, places = vision_transformer(g, spec.image, mean=mean, std=std, dense=dense)
     else:
-        output = hybrid_transformer(g, spec.image, mean=mean, std=std)
-    return g.finish("image", output, ["n", spec.dimension])
+        output, places = hybrid_transformer(g, spec.image, mean=mean, std=std, dense=dense)
+    if places is None:
+        return g.finish("image", output, ["n", spec.dimension])
+    patches, local = (["n", *shape] for shape in dense_shapes(spec))
+    more = {"patch_embeddings": (places.patches, patches), "local": (places.local, local)}
+    return g.finish("image", output, ["n", spec.dimension], **more)
 
 
 def text_graph(spec: DualSpec, weights: Weights, *, shares_beginnings: bool = False) -> Graph:

@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anmok.models.graphs.builder import Builder
+    from anmok.models.graphs.dense import Dense
     from anmok.models.spec import HybridSpec
 
 __all__ = ["hybrid_transformer"]
 
 
-def hybrid_transformer(g: Builder, spec: HybridSpec, *, mean: Sequence[float], std: Sequence[float]) -> str:
-    """Adds the input `pixels` uint8 [n, h, w, 3] and the tower; the result is [n, d]."""
+def hybrid_transformer(
+    g: Builder, spec: HybridSpec, *, mean: Sequence[float], std: Sequence[float], dense: bool = False
+) -> tuple[str, Dense | None]:
+    """Adds the input `pixels` uint8 [n, h, w, 3] and the tower; the result is [n, d], and with `dense` its places."""
     vit, name = spec.vit, "image.patch_embedding"
     x = centered_pixels(g, spec.image_size, mean)
     for i, layer in enumerate(hybrid_stem(spec)):
@@ -27,4 +30,4 @@ def hybrid_transformer(g: Builder, spec: HybridSpec, *, mean: Sequence[float], s
     x = g.op("Conv", x, g.weight(f"{name}.projection.weight"))  # its bias goes into the positions
     x = g.op("Transpose", g.reshape(x, -1, vit.width, vit.grid**2), perm=[0, 2, 1])  # [n, grid*grid, w]
     x, batch = add_positions(g, vit, x, as_float32(g.weights[f"{name}.projection.bias"]))
-    return transformer(g, vit, x, batch)
+    return transformer(g, vit, x, batch, dense=dense)

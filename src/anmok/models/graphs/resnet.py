@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from anmok.models.dense import RESNET_STAGES
 from anmok.models.graphs.convolution import centered_pixels, folded, pixel_scale
-from anmok.models.graphs.pool import attention_pool
+from anmok.models.graphs.dense import Dense, local_maps
+from anmok.models.graphs.pool import attention_pool, each_cell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,14 +19,22 @@ if TYPE_CHECKING:
 __all__ = ["modified_resnet"]
 
 
-def modified_resnet(g: Builder, spec: ResNetSpec, *, mean: Sequence[float], std: Sequence[float]) -> str:
-    """Adds the input `pixels` uint8 [n, h, w, 3] and the tower; the result is [n, d]."""
+def modified_resnet(
+    g: Builder, spec: ResNetSpec, *, mean: Sequence[float], std: Sequence[float], dense: bool = False
+) -> tuple[str, Dense | None]:
+    """Adds the input `pixels` uint8 [n, h, w, 3] and the tower; the result is [n, d], and with `dense` its places."""
     x = _stem(g, centered_pixels(g, spec.image_size, mean), pixel_scale(std))
+    maps = []  # after each stage
     for stage, depth in enumerate(spec.layers):
         for i in range(depth):
             name = f"image.stages.{stage}.{i}"
             x = _bottleneck(g, name, x, stride=2 if i == 0 and stage > 0 else 1, shortcut=i == 0)
-    return attention_pool(g, "image.pool", x, spec)
+        maps.append(x)
+    pooled = attention_pool(g, "image.pool", x, spec)
+    if not dense:
+        return pooled, None
+    fine, coarse = RESNET_STAGES
+    return pooled, Dense(each_cell(g, "image.pool", x, spec), local_maps(g, maps[fine], maps[coarse]))
 
 
 def _stem(g: Builder, x: str, divisor: Array) -> str:

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anmok.models.graphs.blocks import Batch, block, last_block, linear, norm, visible
+from anmok.models.dense import local_blocks
+from anmok.models.graphs.blocks import Batch, block, last_block, linear, norm, unmixed, visible
 from anmok.models.graphs.builder import FLOAT
-from anmok.models.graphs.pool import map_pool
+from anmok.models.graphs.dense import Dense, local_tokens, on_the_grid
+from anmok.models.graphs.naflex import resizing
+from anmok.models.graphs.pool import each_token, map_pool
 from anmok.models.weights import as_float32
 
 if TYPE_CHECKING:
@@ -21,8 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["add_positions", "transformer", "vision_transformer"]
 
 
-def vision_transformer(g: Builder, spec: VitSpec, *, mean: Sequence[float], std: Sequence[float]) -> str:
-    """Adds the inputs and the tower; the result is [n, d].
+def vision_transformer(
+    g: Builder, spec: VitSpec, *, mean: Sequence[float], std: Sequence[float], dense: bool = False
+) -> tuple[str, Dense | None]:
+    """Adds the inputs and the tower; the result is [n, d], and with `dense` also what its places are.
 
     Inputs: `pixels` uint8 [n, h, w, 3]; NaFlex: `patches` uint8 [n, m, p*p*3], `mask` bool [n, m]
     and `shapes` int64 [n, 2].
@@ -30,28 +35,50 @@ def vision_transformer(g: Builder, spec: VitSpec, *, mean: Sequence[float], std:
     kernel, bias = _normalizing_kernel(g, spec, mean, std)
     if spec.naflex:
         x, batch, real = _embed_patches(g, spec, kernel, bias)
-        return transformer(g, spec, x, batch, real=real)
+        return transformer(g, spec, x, batch, real=real, dense=dense)
     x, batch = _embed_picture(g, spec, kernel, bias)
-    return transformer(g, spec, x, batch)
+    return transformer(g, spec, x, batch, dense=dense)
 
 
-def transformer(g: Builder, spec: VitSpec, x: str, batch: Batch, *, real: str | None = None) -> str:
+def transformer(
+    g: Builder, spec: VitSpec, x: str, batch: Batch, *, real: str | None = None, dense: bool = False
+) -> tuple[str, Dense | None]:
     """The tower after its patches are embedded: tokens [n*l, w] → [n, d]; NaFlex: `real` bool [n, m] marks them."""
     mask = None if real is None else visible(g, g.op("Unsqueeze", real, g.ints(1, 2)))  # [n, 1, 1, m]
     if spec.pre_norm:
         x = norm(g, "image.pre_norm", x, spec.norm_eps)
-    full_blocks = spec.layers - 1 if spec.pool == "cls" else spec.layers
-    for i in range(full_blocks):
-        x = block(g, f"image.blocks.{i}", x, batch, spec, mask=mask)
-    if spec.pool == "cls":
-        first = g.op("Expand", g.ints(0), g.op("Concat", g.size("pixels", 0), g.ints(1), axis=0))  # [n, 1]
-        x = last_block(g, f"image.blocks.{full_blocks}", x, batch, spec, row=first)
-    x = norm(g, "image.norm", x, spec.norm_eps)
+    entering = []  # the tokens that enter each block
+    for i in range(spec.layers):
+        entering.append(x)
+        if spec.pool == "cls" and i == spec.layers - 1:
+            first = g.op("Expand", g.ints(0), g.op("Concat", g.size("pixels", 0), g.ints(1), axis=0))  # [n, 1]
+            x = last_block(g, f"image.blocks.{i}", x, batch, spec, row=first)
+        else:
+            x = block(g, f"image.blocks.{i}", x, batch, spec, mask=mask)
+    x = pooled = norm(g, "image.norm", x, spec.norm_eps)
     if spec.pool == "map":
-        x = map_pool(g, "image.pool", x, batch, spec, mask=mask)
+        pooled = map_pool(g, "image.pool", x, batch, spec, mask=mask)
     elif spec.pool == "mean":
-        x = _mean(g, batch.unflatten(g, x, spec.width), spec, real)
+        pooled = _mean(g, batch.unflatten(g, x, spec.width), spec, real)
+    return _project(g, spec, pooled), _dense(g, spec, entering, x, batch, real=real) if dense else None
+
+
+def _project(g: Builder, spec: VitSpec, x: str) -> str:
+    """[rows, w] → [rows, d]."""
     return linear(g, "image.projection", x, bias=False) if spec.projection else x
+
+
+def _dense(g: Builder, spec: VitSpec, entering: list[str], x: str, batch: Batch, *, real: str | None) -> Dense:
+    """From the tokens that entered each block, and `x`, those that left the last one, normalized (not with "cls")."""
+    if spec.pool == "cls":
+        x = unmixed(g, f"image.blocks.{spec.layers - 1}", entering[-1], spec)
+        x = norm(g, "image.norm", x, spec.norm_eps)
+    elif spec.pool == "map":
+        x = each_token(g, "image.pool", x, spec)
+    dimension = len(g.weights["image.projection.weight"]) if spec.projection else spec.width
+    patches = on_the_grid(g, _project(g, spec, x), batch, spec, dimension)
+    levels = [entering[i] for i in local_blocks(spec.layers)]
+    return Dense(patches, local_tokens(g, levels, batch, spec, real))
 
 
 def _normalizing_kernel(g: Builder, spec: VitSpec, mean: Sequence[float], std: Sequence[float]) -> tuple[Array, Array]:
@@ -103,40 +130,8 @@ def _embed_patches(g: Builder, spec: VitSpec, kernel: Array, bias: Array) -> tup
     x = g.op("Cast", g.reshape(patches, -1, inputs), to=FLOAT)
     weight = g.derived("image.patch_embedding.weight", kernel)
     x = g.op("Gemm", x, weight, g.derived("image.patch_embedding.bias", bias), transB=1)
-    positions = g.op("Gemm", _resizing(g, patches, shapes, grid), g.weight("image.position_embedding"))
+    positions = g.op("Gemm", resizing(g, patches, shapes, grid), g.weight("image.position_embedding"))
     return g.op("Add", x, positions), Batch(None, (g.size(patches, 0), g.size(patches, 1))), mask
-
-
-def _resizing(g: Builder, patches: str, shapes: str, grid: int) -> str:
-    """How much of each of the grid's g*g positions goes into each patch: [n*m, g*g].
-
-    The bilinear resize with antialiasing of `modules/vit.py` works on rows and columns
-    separately, so the weight of a position is that of its row times that of its column.
-    """
-    rows, columns = g.ops("Split", shapes, outputs=2, axis=1, num_outputs=2)  # [n, 1] each
-    count = g.op("Squeeze", g.size(patches, 1))
-    patch = g.op("Range", g.constant(0, np.int64), count, g.constant(1, np.int64))  # [m]
-    row = g.op("Div", patch, columns)  # [n, m]
-    column = g.op("Sub", patch, g.op("Mul", row, columns))
-    row = g.op("Min", row, g.op("Sub", rows, g.ints(1)))  # padding: some real row, it is hidden anyway
-    vertical = g.op("Unsqueeze", _bilinear(g, row, rows, grid), g.ints(3))  # [n, m, g, 1]
-    horizontal = g.op("Unsqueeze", _bilinear(g, column, columns, grid), g.ints(2))  # [n, m, 1, g]
-    return g.reshape(g.op("Mul", vertical, horizontal), -1, grid**2)
-
-
-def _bilinear(g: Builder, index: str, size: str, grid: int) -> str:
-    """Weights of a line's `grid` inputs for output `index` [n, m] of `size` [n, 1] outputs: [n, m, g].
-
-    A triangle around the output's place among the inputs, wider where the line gets shorter
-    (antialiasing), cut off at the ends. Source: PyTorch's `upsample_bilinear2d_aa`.
-    """
-    scale = g.op("Div", g.number(grid), g.op("Cast", size, to=FLOAT))  # [n, 1]
-    center = g.op("Mul", g.op("Add", g.op("Cast", index, to=FLOAT), g.number(0.5)), scale)  # [n, m]
-    places = g.constant(np.arange(grid) + 0.5, np.float32)  # [g]
-    distance = g.op("Abs", g.op("Sub", places, g.op("Unsqueeze", center, g.ints(2))))  # [n, m, g]
-    reach = g.op("Unsqueeze", g.op("Max", scale, g.number(1.0)), g.ints(2))  # [n, 1, 1]
-    triangle = g.op("Relu", g.op("Sub", g.number(1.0), g.op("Div", distance, reach)))
-    return g.op("Div", triangle, g.op("ReduceSum", triangle, g.ints(2), keepdims=1))
 
 
 def _mean(g: Builder, x: str, spec: VitSpec, real: str | None) -> str:

@@ -37,6 +37,10 @@ class Block(nn.Module):
         y: Tensor = x + self.mlp(self.norm2(x))
         return y
 
+    def unmixed(self, x: Tensor) -> Tensor:
+        """What the attention gives for each token if it looks at itself alone: [n, l, w] → [n, l, w]."""
+        return self.attention.unmixed(self.norm1(x))
+
 
 class Attention(nn.Module):
     """Multi-head attention with query, key and value in one fused matrix."""
@@ -57,6 +61,12 @@ class Attention(nn.Module):
             k, v = F.linear(tokens, self.qkv.weight[w:], self.qkv.bias[w:]).chunk(2, dim=-1)
         mixed: Tensor = self.out(attend(q, k, v, self.heads, mask))
         return mixed
+
+    def unmixed(self, tokens: Tensor) -> Tensor:
+        """What `forward` gives to a query that looks at one token alone, for each: [n, l, w] → [n, l, w]."""
+        w = tokens.shape[-1]
+        y: Tensor = self.out(F.linear(tokens, self.qkv.weight[2 * w :], self.qkv.bias[2 * w :]))
+        return y
 
 
 class Mlp(nn.Module):

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anmok.models import plan
+from anmok.models.dense import local_stages
 from anmok.models.modules.convolution import Convolution, activate
+from anmok.models.modules.dense import Dense, local_maps
 from anmok.models.modules.recompute import Recomputed, run
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ class ConvNet(Recomputed):
 
     def __init__(self, spec: CnnSpec, dimension: int) -> None:
         super().__init__()
+        self.spec = spec
         stages = plan.plan(spec)
         channels = plan.channels_of(stages)
         self.stages = nn.ModuleList(nn.Sequential(*map(_module, stage)) for stage in stages)
@@ -43,10 +46,22 @@ class ConvNet(Recomputed):
 
     def features(self, pixels: Tensor) -> Tensor:
         """Normalized pixels [n, 3, h, w] → [n, c]: what a classifier would see."""
-        x = pixels
+        return self._maps(pixels)[-1].mean(dim=(2, 3))
+
+    def dense(self, pixels: Tensor) -> Dense:
+        """Normalized pixels [n, 3, h, w] → the embedding, and what each place is. The mean of patches is the former."""
+        maps = self._maps(pixels)
+        fine, coarse = local_stages(self.spec)
+        patches = self.projection(maps[-1].permute(0, 2, 3, 1))
+        return Dense(self.projection(maps[-1].mean(dim=(2, 3))), patches, local_maps(maps[fine], maps[coarse]))
+
+    def _maps(self, pixels: Tensor) -> list[Tensor]:
+        """The feature map after each stage."""
+        x, maps = pixels, []
         for stage in self.stages:
             x = run(stage, x, recompute=self.recompute)
-        return x.mean(dim=(2, 3))
+            maps.append(x)
+        return maps
 
 
 class Residual(nn.Module):

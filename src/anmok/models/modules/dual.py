@@ -31,6 +31,7 @@ from anmok.models.spec import BagSpec, CnnSpec, HybridSpec, ResNetSpec
 from anmok.models.weights import as_float32, check_weights
 
 if TYPE_CHECKING:
+    from anmok.models.modules.dense import Dense
     from anmok.models.spec import DualSpec, ImageSpec
     from anmok.models.weights import Weights
 
@@ -82,6 +83,12 @@ class DualEncoder(nn.Module):
         else:
             vectors = self.image(pixels, mask, shapes)
         return vectors
+
+    def encode_dense(self, pixels: Tensor, *, mask: Tensor | None = None, shapes: Tensor | None = None) -> Dense:
+        """What `encode_image` takes → its embedding, and what each place of a picture is."""
+        if isinstance(self.image, VisionTransformer):
+            return self.image.dense(pixels, mask, shapes)
+        return self.image.dense(pixels)
 
     def encode_text(self, ids: Tensor) -> Tensor:
         """Token ids int [n, l] → [n, d], not yet of unit length."""

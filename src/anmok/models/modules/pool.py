@@ -33,7 +33,13 @@ class MapPool(nn.Module):
         """[n, l, w] → [n, w]; `mask` [n, l] is true for real tokens."""
         hidden = None if mask is None else key_mask(mask, x.dtype)
         probe = self.probe.to(x.dtype).expand(len(x), 1, -1)
-        x = self.attention(probe, x, hidden)[:, 0]
+        return self._finish(self.attention(probe, x, hidden)[:, 0])
+
+    def each(self, x: Tensor) -> Tensor:
+        """What `forward` would give if the probe looked at one token alone, for each: [n, l, w] → [n, l, w]."""
+        return self._finish(self.attention.unmixed(x))
+
+    def _finish(self, x: Tensor) -> Tensor:
         y: Tensor = x + self.mlp(self.norm(x))
         return y
 
@@ -59,4 +65,11 @@ class AttentionPool(nn.Module):
         tokens = tokens + self.position_embedding
         pooled = attend(self.query(tokens[:, :1]), self.key(tokens), self.value(tokens), self.heads)
         y: Tensor = self.out(pooled[:, 0])
+        return y
+
+    def each(self, x: Tensor) -> Tensor:
+        """What `forward` would give if the mean looked at one cell alone, for each: [n, c, h, w] → [n, h, w, d]."""
+        cells = x.permute(0, 2, 3, 1)
+        positions = self.position_embedding[1:].view(*cells.shape[1:])  # the first is the mean's
+        y: Tensor = self.out(self.value(cells + positions))
         return y

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anmok.models.dense import local_blocks
 from anmok.models.modules.blocks import Block, initialize_blocks, key_mask
+from anmok.models.modules.dense import Dense, local_tokens
 from anmok.models.modules.pool import MapPool
 from anmok.models.modules.recompute import Recomputed, run
 
@@ -59,13 +61,45 @@ class VisionTransformer(Recomputed):
         Returns:
             [n, d], not normalized.
         """
-        x = self._embed_patches(pixels, shapes)  # [n, l, w]
+        x = self._tokens(pixels, mask, shapes)[-1]
+        return self._project(self._pool(self.norm(x), mask))
+
+    def dense(self, pixels: Tensor, mask: Tensor | None = None, shapes: Tensor | None = None) -> Dense:
+        """What `forward` takes → the embedding, and what each place is."""
+        tokens = self._tokens(pixels, mask, shapes)
+        x = self.norm(tokens[-1])
+        embedding = self._project(self._pool(x, mask))
+        if self.spec.pool == "cls":
+            last = self.blocks[-1]
+            assert isinstance(last, Block)
+            x = self.norm(last.unmixed(tokens[-2]))
+        elif self.spec.pool == "map":
+            x = self.pool.each(x)
+        grid = self.spec.grid
+        places = [(grid, grid)] * len(x) if shapes is None else [(int(h), int(w)) for h, w in shapes.tolist()]
+        levels = [self._patches_of(tokens[i]) for i in local_blocks(self.spec.layers)]
+        local = local_tokens(levels, places, self.spec.norm_eps)
+        patches = self._project(self._patches_of(x))
+        if mask is None:
+            patches, local = (part.view(len(x), grid, grid, -1) for part in (patches, local))
+        return Dense(embedding, patches, local)
+
+    def _tokens(self, pixels: Tensor, mask: Tensor | None, shapes: Tensor | None) -> list[Tensor]:
+        """Tokens [n, l, w] before the first block and after each."""
+        x = self._embed_patches(pixels, shapes)
         if self.spec.pre_norm:
             x = self.pre_norm(x)
         hidden = None if mask is None else key_mask(mask, x.dtype)
+        tokens = [x]
         for block in self.blocks:
-            x = run(block, x, hidden, recompute=self.recompute)
-        x = self._pool(x, mask)  # [n, w]
+            tokens.append(run(block, tokens[-1], hidden, recompute=self.recompute))
+        return tokens
+
+    def _patches_of(self, x: Tensor) -> Tensor:
+        """[n, l, w] without the class token."""
+        return x[:, 1:] if self.spec.class_token else x
+
+    def _project(self, x: Tensor) -> Tensor:
         return self.projection(x) if self.spec.projection else x
 
     def _embed_patches(self, pixels: Tensor, shapes: Tensor | None) -> Tensor:
@@ -83,13 +117,12 @@ class VisionTransformer(Recomputed):
         return x + self.position_embedding
 
     def _pool(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        x = self.norm(x)
         if self.spec.pool == "cls":
             return x[:, 0]
         if self.spec.pool == "map":
             pooled: Tensor = self.pool(x, mask)
             return pooled
-        return _mean(x[:, 1:] if self.spec.class_token else x, mask)
+        return _mean(self._patches_of(x), mask)
 
     def _initialize(self) -> None:
         w = self.spec.width
