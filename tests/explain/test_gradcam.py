@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from PIL import Image
 
 from anmok.explain.gradcam import gradcam
 
@@ -19,3 +20,14 @@ def test_gradcam_is_the_weighted_sum_of_channels():
     expected = np.maximum(np.einsum("c,chw->hw", weights.numpy(), features[0].detach().numpy()), 0)
     assert found.shape == (4, 6)
     assert np.abs(found - expected).max() < 1e-6
+
+
+def test_the_deepest_stage_that_is_fine_enough_is_looked_at():
+    """The last of the embedded model has 3 x 3 cells, the one before 6 x 6."""
+    from anmok.checkpoints import load_checkpoint
+    from anmok.explain.gradcam import feature_map
+
+    checkpoint = load_checkpoint("anmok-mini")
+    embedding, features = feature_map(checkpoint, Image.new("RGB", (96, 96), "red"))
+    assert features.shape[2:] == (6, 6)
+    assert embedding.shape == (256,)

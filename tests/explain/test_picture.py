@@ -28,7 +28,7 @@ TOWERS = {
     "naflex": replace(TINY.image, pool="map", class_token=False, pre_norm=False, naflex=True),
     "hybrid": HybridSpec(32, (4, 8, 8), 32, 2, 2, 64, "gelu", "cls", 1e-5),
     "resnet": ResNetSpec(64, 8, (1, 1, 1, 1), 4),
-    "cnn": CnnSpec("resnet", 32, (1, 1, 1, 1), 0.25),
+    "cnn": CnnSpec("resnet", 64, (1, 1, 1, 1), 0.25),
 }
 
 

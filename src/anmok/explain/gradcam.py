@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["feature_map", "gradcam"]
 
+CELLS = 5
+
 
 def gradcam(embedding: Tensor, features: Tensor, toward: Tensor) -> Tensor:
     """Channels weighted by the mean of their gradients, summed, where that is positive.
@@ -39,21 +41,25 @@ def gradcam(embedding: Tensor, features: Tensor, toward: Tensor) -> Tensor:
     return torch.einsum("c,chw->hw", weights, features[0].detach()).clamp(min=0)
 
 
-def feature_map(checkpoint: Checkpoint, picture: Image.Image, *, stage: int = -1) -> tuple[Tensor, Tensor]:
-    """The embedding [d] of an RGB picture, and what one stage (the last) of the tower makes of it [1, c, h, w]."""
+def feature_map(checkpoint: Checkpoint, picture: Image.Image) -> tuple[Tensor, Tensor]:
+    """The embedding [d] of an RGB picture, and the feature map [1, c, h, w] that Grad-CAM looks at.
+
+    That of the last stage, as in the paper, where it has CELLS x CELLS cells or more; else of the last stage that has.
+    (The last one of `anmok-mini` has 3 x 3, and points nowhere.)
+    """
     tower = image_tower(checkpoint)
-    kept: list[Tensor] = []
+    maps: list[Tensor] = []
 
-    def hook(_: Any, __: Any, y: Tensor) -> Tensor:
-        y = y.detach().requires_grad_()
-        kept.append(y)
-        return y
+    def hook(_: Any, __: Any, y: Tensor) -> None:
+        maps.append(y if y.requires_grad else y.requires_grad_())
 
-    layers = tower.stages[stage]
-    handle = (layers[-1] if isinstance(layers, torch.nn.ModuleList) else layers).register_forward_hook(hook)
+    ends = [stage[-1] if isinstance(stage, torch.nn.ModuleList) else stage for stage in tower.stages]
+    handles = [end.register_forward_hook(hook) for end in ends]
     try:
         pixels = normalize(checkpoint.transform(picture)[None], checkpoint.transform)
         embedding: Tensor = tower(torch.from_numpy(pixels))[0]
     finally:
-        handle.remove()
-    return embedding, kept[0]
+        for handle in handles:
+            handle.remove()
+    fine = [features for features in maps if min(features.shape[2:]) >= CELLS]
+    return embedding, fine[-1] if fine else maps[0]

@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
+    from anmok.models.spec import VitSpec
     from anmok.pictures import PictureSource
 
-__all__ = ["Grid", "HeatMap", "place"]
+__all__ = ["Grid", "HeatMap", "covered_by", "place"]
 
 LONGEST = 1024  # pixels of a map's longer side
 Box = tuple[int, int, int, int]  # top, left, bottom, right
@@ -86,6 +87,12 @@ def place(grid: Grid, window: tuple[Span, Span], given: tuple[int, int]) -> tupl
         values = values / np.float32(strength)
     (top, bottom), (left, right) = _seen(rows), _seen(columns)
     return values, strength, (top, left, bottom, right)
+
+
+def covered_by(tower: VitSpec, size: tuple[int, int]) -> tuple[float, float]:
+    """The share of an input of that height and width that a transformer's patches cover, along both."""
+    side = tower.grid * tower.patch_size
+    return (1.0, 1.0) if tower.naflex else (side / size[0], side / size[1])
 
 
 def _axis(cells: int, count: int, given: int, span: Span, covered: float) -> NDArray[np.float32]:

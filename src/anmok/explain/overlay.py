@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["color_of", "overlay", "scale"]
 
-OPACITY = 0.78  # of the strongest place
+OPACITY = 0.8  # of the strongest place; of weaker ones in proportion
 VEIL = 0.72  # over what the model did not see
 PAPER = np.array([236, 234, 228], np.float32)  # color of the veil
 
@@ -45,7 +45,7 @@ def overlay(picture: Image.Image, values: NDArray[np.float32], seen: tuple[int, 
     heat = np.asarray(Image.fromarray(values).resize(picture.size, Image.Resampling.BILINEAR))
     gray = np.asarray(picture.convert("L"), np.float32)[:, :, None]
     base = 0.75 * gray + 0.25 * np.asarray(picture, np.float32)
-    opacity = OPACITY * np.sqrt(np.abs(heat))[:, :, None]
+    opacity = OPACITY * np.abs(heat)[:, :, None]
     mixed = base * (1 - opacity) + 255 * color_of(heat) * opacity
     mask = np.ones(values.shape, np.uint8)
     top, left, bottom, right = seen
@@ -77,4 +77,4 @@ def scale(*, signed: bool) -> list[str]:
 
 def _css(value: float) -> tuple[int, int, int, float]:
     r, g, b = (round(255 * float(part)) for part in color_of(np.array(value)))
-    return r, g, b, round(float(np.sqrt(abs(value))), 2)
+    return r, g, b, round(abs(value), 2)

@@ -1,4 +1,4 @@
-"""Where in a picture a score comes from: one call, five methods."""
+"""Where in a picture a score comes from: one call, six methods."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from anmok.errors import MissingExtra, SettingsError, did_you_mean
 from anmok.explain.heatmap import Grid, HeatMap, place
 from anmok.explain.occlusion import occlusion
+from anmok.explain.patches import patches
 from anmok.explain.question import ask
 from anmok.models.spec import CnnSpec, HybridSpec, ResNetSpec
 from anmok.pictures import read
@@ -23,16 +24,16 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS", "Method", "chosen", "explain", "methods_of"]
 
-Method = Literal["occlusion", "gradcam", "legrad", "relevance", "rollout"]
+Method = Literal["occlusion", "patches", "gradcam", "legrad", "relevance", "rollout"]
 METHODS: tuple[Method, ...] = get_args(Method)
 GRADIENTS = ("gradcam", "legrad", "relevance", "rollout")  # need torch and the weights
 
 Kind = Literal["attention", "map", "resnet", "cnn"]  # of picture towers
 OF_KIND: dict[Kind, tuple[Method, ...]] = {  # best first, as benchmarks/explain.py measured (docs/explaining.md)
-    "attention": ("occlusion", "legrad", "relevance", "rollout"),
-    "map": ("occlusion", "legrad", "relevance", "rollout"),
-    "resnet": ("occlusion", "gradcam"),
-    "cnn": ("occlusion", "gradcam"),
+    "attention": ("occlusion", "legrad", "relevance", "patches", "rollout"),
+    "map": ("occlusion", "legrad", "relevance", "patches", "rollout"),
+    "resnet": ("occlusion", "gradcam", "patches"),
+    "cnn": ("occlusion", "gradcam", "patches"),
 }
 
 
@@ -54,6 +55,7 @@ def explain(
             used here.
 
             - "occlusion" covers parts and sees how far the score falls. Any tower, any engine; 200 encodings.
+            - "patches" compares each patch with the target. One encoding.
             - "gradcam" (convolutional towers), "legrad", "relevance" and "rollout" (transformers) need the extra
               `train`. Rollout shows where the tower looks, whatever the target is.
         against: another text or picture; then the map is of the difference: why this and not that.
@@ -74,6 +76,8 @@ def explain(
     score = float(question.score(encoder.encode_image(image).vectors)[0])
     if used == "occlusion":
         grid = occlusion(encoder, image, question.toward)
+    elif used == "patches":
+        grid = patches(encoder, image, question.toward)
     else:
         grid = _with_gradients(encoder, image, question.toward, used, both=against is not None)
     window = encoder.checkpoint.transform.window((image.height, image.width))

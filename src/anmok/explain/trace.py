@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anmok.explain.heatmap import covered_by
 from anmok.models.modules import from_weights
 from anmok.models.modules.blocks import Attention
 from anmok.pictures import normalize, normalize_patches
@@ -135,6 +136,6 @@ def _inputs(
         rows = torch.from_numpy(normalize_patches(patches[mask][None], transform))
         return (rows, None, torch.tensor([shape])), shape, (1.0, 1.0)
     pixels = transform(picture)
-    side, patch = tower.spec.grid, tower.spec.patch_size
-    height, width = (side * patch / length for length in pixels.shape[:2])
-    return (torch.from_numpy(normalize(pixels[None], transform)),), (side, side), (height, width)
+    height, width = pixels.shape[:2]
+    grid = tower.spec.grid, tower.spec.grid
+    return (torch.from_numpy(normalize(pixels[None], transform)),), grid, covered_by(tower.spec, (height, width))
