@@ -30,10 +30,10 @@ GRADIENTS = ("gradcam", "legrad", "relevance", "rollout")  # need torch and the 
 
 Kind = Literal["attention", "map", "resnet", "cnn"]  # of picture towers
 OF_KIND: dict[Kind, tuple[Method, ...]] = {  # best first, as benchmarks/explain.py measured (docs/explaining.md)
-    "attention": ("occlusion", "legrad", "relevance", "patches", "rollout"),
-    "map": ("occlusion", "legrad", "relevance", "patches", "rollout"),
-    "resnet": ("occlusion", "gradcam", "patches"),
-    "cnn": ("occlusion", "gradcam", "patches"),
+    "attention": ("occlusion", "relevance", "patches", "legrad", "rollout"),
+    "map": ("occlusion", "relevance", "patches", "legrad", "rollout"),
+    "resnet": ("occlusion", "patches", "gradcam"),
+    "cnn": ("occlusion", "patches", "gradcam"),
 }
 
 
