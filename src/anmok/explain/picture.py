@@ -31,7 +31,7 @@ GRADIENTS = ("gradcam", "legrad", "relevance", "rollout")  # need torch and the 
 Kind = Literal["attention", "map", "resnet", "cnn"]  # of picture towers
 OF_KIND: dict[Kind, tuple[Method, ...]] = {  # best first, as benchmarks/explain.py measured (docs/explaining.md)
     "attention": ("occlusion", "relevance", "patches", "legrad", "rollout"),
-    "map": ("occlusion", "relevance", "patches", "legrad", "rollout"),
+    "map": ("occlusion", "relevance", "rollout", "legrad", "patches"),
     "resnet": ("occlusion", "patches", "gradcam"),
     "cnn": ("occlusion", "patches", "gradcam"),
 }
