@@ -29,6 +29,7 @@ Resize = Literal["shortest", "squash", "longest", "naflex"]
 Interpolation = Literal["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"]
 Rounding = Literal["torchvision", "transformers"]
 Size = tuple[int, int]  # height, width
+Span = tuple[float, float]  # from where to where along one side, pixels
 Color = tuple[float, float, float]  # red, green, blue
 
 MAX_RESIZED_PIXELS = 2**26
@@ -121,6 +122,18 @@ class Transform:
         """
         height, width = self._resized_size(given)
         return 2 * height, 2 * width
+
+    def window(self, given: Size) -> tuple[Span, Span]:
+        """Where the result lies in a picture of that height and width.
+
+        Returns:
+            From where to where, along the rows and along the columns, in pixels of the given picture: the result is
+            that part, resized. Below 0 and above the side of the picture is padding.
+        """
+        resized = self._resized_size(given)
+        wanted = resized if self.resize == "naflex" else self.size
+        rows, columns = (_span(given[axis], resized[axis], wanted[axis], self.rounding) for axis in (0, 1))
+        return rows, columns
 
     def patches(self, image: Image.Image | NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.bool_], Size]:
         """Cut `image` into patches for a NaFlex model, row by row.
@@ -246,6 +259,14 @@ def _overlap(length: int, wanted: int, rounding: Rounding) -> tuple[slice, slice
     else:
         place = (wanted - length + 1) // 2
     return slice(start, start + kept), slice(place, place + kept)
+
+
+def _span(given: int, resized: int, wanted: int, rounding: Rounding) -> Span:
+    """Along one axis of `Transform.window`."""
+    kept, place = _overlap(resized, wanted, rounding)
+    begin = kept.start - place.start  # one of them is 0
+    scale = given / resized
+    return begin * scale, (begin + wanted) * scale
 
 
 def _crop_start(length: int, wanted: int, rounding: Rounding) -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["COLORS", "DIGITS", "SHAPES", "Drawn", "draw_digit", "draw_scene", "draw_word"]
+__all__ = ["COLORS", "DIGITS", "SHAPES", "Drawn", "draw_digit", "draw_scene", "draw_shape", "draw_word"]
 
 SIDE = 112  # pixels of a drawn picture
 Point = tuple[float, float]
@@ -170,6 +170,13 @@ def draw_scene(rng: np.random.Generator) -> Drawn:
         english, hangul = _two(rng, pen, color, shape, colors)
     picture = canvas.resize((SIDE, SIDE), Image.Resampling.BOX)
     return Drawn(picture, tuple(english), tuple(hangul), english[0])
+
+
+def draw_shape(rng: np.random.Generator, color: str, shape: str, side: int) -> Image.Image:
+    """One shape of COLORS and SHAPES by itself, RGBA, `side` pixels square and transparent around it."""
+    canvas = Image.new("RGBA", (SIDE * 2, SIDE * 2))
+    _shape(ImageDraw.Draw(canvas), shape, (0.5, 0.5), 0.49, color=_shade(rng, color), degrees=rng.normal(0, 6))
+    return canvas.resize((side, side), Image.Resampling.BOX)
 
 
 def _one(rng: np.random.Generator, pen: ImageDraw.ImageDraw, color: str, shape: str) -> tuple[list[str], list[str]]:
