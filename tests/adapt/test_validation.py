@@ -5,7 +5,7 @@ from anmok.adapt.head import Head
 from anmok.adapt.methods import Prompts, ZeroShot
 from anmok.adapt.probe import Probe
 from anmok.adapt.tip_adapter import TipAdapter
-from anmok.adapt.validation import check, choose, deal, held_out_logits, learn
+from anmok.adapt.validation import Checked, check, choose, deal, held_out_logits, learn
 
 
 class Cheat:
@@ -97,3 +97,15 @@ def test_one_example_of_each_can_be_checked_and_does_not_beat_words(make_world):
     checked = check([ZeroShot(), TipAdapter(), Probe()], known, deal(known, seed=0))
     assert all(np.isfinite(one.losses).all() for one in checked)
     assert choose(checked).name in ("zero-shot", "Tip-Adapter")
+
+
+def test_an_encoder_of_its_own_must_be_worth_it(make_world):
+    """As good as the probe, or likelier, is not enough to ship other towers; surely better is."""
+    world = make_world(list("abcd"), wrong=1.5, noise=0.45)
+    known = world.known(np.repeat(range(4), 20))
+    zero_shot, probe = check([ZeroShot(), Probe()], known, deal(known, seed=0))
+    assert choose([zero_shot, probe]) is probe
+    equal = Checked("LoRA", "", 1.0, 3 * probe.logits, known.targets, 0.0)
+    assert choose([zero_shot, probe, equal]) is probe
+    right = Checked("LoRA", "", 1.0, np.eye(4)[known.targets][None] * 9, known.targets, 0.0)
+    assert probe.accuracy < 0.95 and choose([zero_shot, probe, right]) is right

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anmok.adapt.advice import Advice, Curve, advise, learning_curve
+from anmok.adapt.advice import USUAL, Advice, Curve, advise, learning_curve
 from anmok.adapt.calibration import Calibration, calibration_error, reliability
 from anmok.adapt.classifier import AdaptedClassifier, Sense
 from anmok.adapt.columns import ColumnEncoder
 from anmok.adapt.examples import ExampleError, Examples, Problem
-from anmok.adapt.head import softmax
+from anmok.adapt.head import Head, softmax
 from anmok.adapt.methods import Known, Prompts, ZeroShot
 from anmok.adapt.prediction_sets import conformity_scores, in_sets, least_error_rate
 from anmok.adapt.probe import ColumnProbe, Probe
-from anmok.adapt.strangers import StrangerTest, find_strangers
+from anmok.adapt.strangers import StrangerTest, find_strangers, untested
 from anmok.adapt.tip_adapter import TipAdapter, TunedTipAdapter
 from anmok.adapt.validation import Checked, Folds, check, choose, deal, learn
 from anmok.classify import encode_labels, resolve_templates
+from anmok.errors import MissingExtra
 from anmok.evaluate.metrics import wilson
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
+    from types import ModuleType
 
     from numpy.typing import NDArray
 
@@ -106,6 +110,8 @@ def adapt(
     *,
     methods: Sequence[Method] | None = None,
     embed: Callable[..., Embeddings] | None = None,
+    tune: bool = False,
+    folder: Path | None = None,
     seed: int = 0,
 ) -> Adaptation:
     """Fit a recogniser to labelled pictures.
@@ -118,10 +124,14 @@ def adapt(
         examples: from `read_examples`. A few of each label already help; with one of each nothing can be checked.
         methods: what is tried beside zero-shot; `feature_methods` unless given.
         embed: stands in for `encoder.encode_image`, such as a cache's.
+        tune: also train the words before the labels (CoOp) and the towers (LoRA); takes minutes. Where the towers win,
+            the recogniser has an encoder of its own.
+        folder: where tuning that was stopped goes on.
         seed: of the folds.
 
     Raises:
         ExampleError: there is nothing to learn from, once unreadable pictures are left out.
+        MissingExtra: tuning needs torch.
     """
     start = time.perf_counter()
     examples, vectors, others, other_vectors = _encode(encoder, examples, embed or encoder.encode_image)
@@ -130,36 +140,71 @@ def adapt(
     none = (other_vectors, columns.encode(others.columns, len(others))) if len(others) else None
     texts = label_texts(encoder, examples.labels)
     encoded = time.perf_counter()
-    known = Known(vectors, table, examples.targets, texts, encoder.logit_scale)
+    known = Known(vectors, table, examples.targets, texts, encoder.logit_scale, examples.labels.names)
     folds = deal(known, seed=seed)
     tried = [ZeroShot(), *(methods if methods is not None else feature_methods(known))]
+    towers = None
+    if tune:
+        tuning = _tuning()
+        tried.append(tuning.LearnedPrompts(encoder.checkpoint, seed=seed))
+        towers = tuning.TowerTuning(encoder, examples, folder=folder, seed=seed)
     checked = check(tried, known, folds)
+    if towers is not None:
+        checked.append(towers.check(folds.numbers[0]))
     chosen = choose([one for one in checked if one.name != ColumnProbe.name])
     judged = time.perf_counter()
-    logits, targets = np.concatenate(chosen.logits), np.tile(examples.targets, folds.repeats)
+    if towers is not None and chosen.way is None:
+        encoder = towers.tuned()
+        vectors = encoder.encode_image(list(examples.pictures)).vectors.astype(np.float64)
+        head = Head.linear(chosen.factor * encoder.logit_scale * towers.words(encoder))
+        strangers = untested(chosen.logits[0])
+        curve = Curve(((0, checked[0].accuracy), (int(np.median(examples.counts)), chosen.accuracy)), USUAL)
+    else:
+        head = learn(chosen, known)
+        strangers = find_strangers(lambda part: learn(chosen, part), known, folds.numbers[0], none)
+        curve = learning_curve(chosen, checked[0], known, folds.numbers[0], seed=seed)
+    logits, targets = np.concatenate(chosen.logits), np.tile(examples.targets, len(chosen.logits))
     calibration = Calibration.fit(logits, targets)
-    strangers = find_strangers(lambda part: learn(chosen, part), known, folds.numbers[0], none)
     classifier = AdaptedClassifier(
         encoder,
         examples.labels,
-        learn(chosen, known),
+        head,
         calibration=calibration,
         conformity=conformity_scores(calibration.probabilities(chosen.logits[0]), examples.targets),
         sense=Sense(strangers.kind, strangers.threshold, strangers.spread),
         examples=vectors,
         columns=columns,
+        owns_encoder=chosen.way is None,
     )
     held_out, promises = _held_out(chosen, folds, examples.targets)
-    curve = learning_curve(chosen, checked[0], known, folds.numbers[0], seed=seed)
     result = Adaptation(
-        classifier, examples, vectors, tuple(checked), chosen, held_out,
+        classifier,
+        examples,
+        vectors,
+        tuple(checked),
+        chosen,
+        held_out,
         calibration_error(softmax(chosen.logits[0] / chosen.factor), examples.targets),
         calibration_error(held_out, examples.targets),
-        promises, strangers, curve, advise(chosen, examples, curve),
+        promises,
+        strangers,
+        curve,
+        advise(chosen, examples, curve),
         {"encoding": encoded - start, "choosing": judged - encoded, "checking": time.perf_counter() - judged},
-    )  # fmt: skip
+    )
     classifier.facts = _facts(result)
+    if towers is not None:
+        towers.clear()
     return result
+
+
+def _tuning() -> ModuleType:
+    """The methods that need PyTorch."""
+    if find_spec("torch") is None:
+        raise MissingExtra("torch", "train", "tuning")
+    from anmok.adapt import tuning
+
+    return tuning
 
 
 def feature_methods(known: Known) -> list[Method]:
@@ -230,7 +275,7 @@ def _facts(result: Adaptation) -> dict[str, object]:
     return {
         "anmok": __version__,
         "method": result.chosen.name,
-        "setting": result.chosen.method.settings[result.chosen.setting],
+        "setting": result.chosen.setting,
         "examples": len(result.examples),
         "accuracy": round(result.chosen.accuracy, 4),
         "interval": [round(low, 4), round(high, 4)],

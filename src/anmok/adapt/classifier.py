@@ -9,6 +9,7 @@ README.md, report.html a card, and the report
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -79,12 +80,14 @@ class AdaptedClassifier(Recognizer):
         examples: Array | None = None,
         columns: ColumnEncoder | None = None,
         facts: Mapping[str, Any] | None = None,
+        owns_encoder: bool = False,
     ) -> None:
         self.encoder, self.labels, self.head = encoder, labels, head
         self.calibration, self.conformity, self.sense = calibration, conformity, sense
         self.examples = np.empty((0, encoder.dimension)) if examples is None else examples
         self.columns = columns or ColumnEncoder({}, {})
         self.facts = dict(facts or {})  # how it was made and checked, for people
+        self.owns_encoder = owns_encoder  # whether the encoder was tuned for it, and is kept with it
         self.threshold = 0.5  # on `match`
 
     # --- recognising
@@ -187,6 +190,9 @@ class AdaptedClassifier(Recognizer):
         """
         from safetensors.numpy import save
 
+        folder = Path(folder)
+        shutil.rmtree(folder / ENCODER, ignore_errors=True)  # of an earlier recogniser
+        fingerprint = self._saved_encoder(folder / ENCODER) if self.owns_encoder else self.encoder.fingerprint
         arrays = {f"head.{name}": array.astype(np.float32) for name, array in self.head.arrays.items()}
         arrays |= {
             "calibration.x": self.calibration.curve_x.astype(np.float32),
@@ -199,7 +205,7 @@ class AdaptedClassifier(Recognizer):
         content = save(arrays)
         described = {
             "format": FORMAT,
-            "encoder": {"name": self.encoder.name, "fingerprint": self.encoder.fingerprint},
+            "encoder": {"name": self.encoder.name, "fingerprint": fingerprint, "own": self.owns_encoder},
             "labels": [asdict(label) for label in self.labels],
             "head": {"strength": self.head.strength, "sharpness": self.head.sharpness},
             "calibration": {"kind": self.calibration.kind, "factor": self.calibration.factor},
@@ -209,12 +215,19 @@ class AdaptedClassifier(Recognizer):
             "arrays": _digest(content),
             "facts": self.facts,
         }
-        folder = Path(folder)
         try:
             write_whole(folder / ARRAYS, content)
             write_whole(folder / FACTS, json.dumps(described, ensure_ascii=False, indent=1).encode())
         except OSError as error:
             raise RecogniserError(f"{folder}: cannot be written: {error.strerror or error}") from error
+
+    def _saved_encoder(self, folder: Path) -> str:
+        """Keep the encoder. Its fingerprint as it will be loaded: layouts word the transform otherwise."""
+        from anmok.checkpoints import load_checkpoint
+        from anmok.loading import save
+
+        save(self.encoder, folder)
+        return load_checkpoint(folder).fingerprint
 
     @classmethod
     def load(cls, folder: str | Path, encoder: Encoder | None = None) -> AdaptedClassifier:
@@ -234,7 +247,7 @@ class AdaptedClassifier(Recognizer):
         if encoder is None:
             from anmok.loading import load
 
-            encoder = load(folder / ENCODER if (folder / ENCODER).is_dir() else named["name"])
+            encoder = load(folder / ENCODER if named["own"] else named["name"])
         if encoder.fingerprint != named["fingerprint"]:
             raise FingerprintMismatch(
                 f"{folder} was adapted with {named['name']} (fingerprint {named['fingerprint']}), not with "
@@ -287,7 +300,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         content = (folder / ARRAYS).read_bytes()
         arrays = load(content)
         known, digest = described["format"], described["arrays"]
-        described["encoder"]["fingerprint"]
+        described["encoder"]["fingerprint"], described["encoder"]["own"]
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise RecogniserError(f"{folder}: it is damaged ({type(error).__name__}: {error}): adapt anew") from error
     if known > FORMAT:

@@ -9,7 +9,7 @@ probe                a linear map that starts from the words
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -36,6 +36,7 @@ class Known:
     `vectors`: unit vectors of pictures [n, d]; `columns` [n, c]; `targets` int64 [n], which of m labels.
     `texts`: set of templates → unit vectors of the labels [m, d]; the first is what zero-shot uses.
     `scale`: the encoder's logit scale.
+    `names`: of the labels, for methods that write them anew.
     """
 
     vectors: Array
@@ -43,10 +44,11 @@ class Known:
     targets: NDArray[np.int64]
     texts: Mapping[str, Array]
     scale: float
+    names: tuple[str, ...] = ()
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Known:
         """Some of the examples."""
-        return Known(self.vectors[rows], self.columns[rows], self.targets[rows], self.texts, self.scale)
+        return replace(self, vectors=self.vectors[rows], columns=self.columns[rows], targets=self.targets[rows])
 
     @property
     def words(self) -> Array:

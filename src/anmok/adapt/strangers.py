@@ -10,13 +10,12 @@ pictures are strangers. What tells them apart best is taken:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from anmok.adapt.head import softmax
-from anmok.adapt.methods import Known
 from anmok.evaluate.metrics import auroc
 
 if TYPE_CHECKING:
@@ -25,11 +24,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anmok.adapt.head import Head
+    from anmok.adapt.methods import Known
 
     Array = NDArray[np.float64]
     Rows = NDArray[np.intp]
 
-__all__ = ["KINDS", "REFUSED", "StrangerTest", "familiarity", "find_strangers"]
+__all__ = ["KINDS", "REFUSED", "StrangerTest", "familiarity", "find_strangers", "untested"]
 
 KINDS = ("certainty", "evidence", "nearness")
 REFUSED = 0.05  # share of pictures of the labels that may be taken for strangers
@@ -108,13 +108,21 @@ def find_strangers(
     return _best({k: np.concatenate(v) for k, v in inside.items()}, outside)
 
 
+def untested(logits: Array) -> StrangerTest:
+    """Told by certainty, refusing held-out pictures [n, m] as seldom as allowed; no strangers were seen."""
+    sure = familiarity("certainty", logits, np.empty(0), np.empty(0))
+    threshold, spread = float(np.quantile(sure, REFUSED)), max(float(sure.std()), 1e-9)
+    return StrangerTest("certainty", threshold, spread, {}, None, float((sure < threshold).mean()), 0)
+
+
 def _without(known: Known, labels: NDArray[np.int64]) -> Known:
     """The same without some labels; the others are numbered anew."""
     if not len(labels):
         return known
     kept = np.setdiff1d(np.arange(len(known.words)), labels)
     texts = {name: vectors[kept] for name, vectors in known.texts.items()}
-    return Known(known.vectors, known.columns, np.searchsorted(kept, known.targets), texts, known.scale)
+    names = tuple(known.names[label] for label in kept) if known.names else ()
+    return replace(known, targets=np.searchsorted(kept, known.targets), texts=texts, names=names)
 
 
 def _best(inside: dict[str, Array], outside: dict[str, list[Array]]) -> StrangerTest:

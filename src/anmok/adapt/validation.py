@@ -50,23 +50,20 @@ class Folds:
 class Checked:
     """A method, judged on examples that it had not seen.
 
-    `setting`: number of the one chosen on all folds, of `method.settings`.
+    `setting`: the one chosen on all folds, in words.
     `factor`: on its logits, at which they are as sure as they are right.
     `logits`: of the held-out examples, each by the setting chosen without it, times its factor, [r, n, m].
     `seconds`: of the whole check.
+    `way`: the method and the number of its setting, to learn a head by; None where it is no head on these features.
     """
 
-    method: Method
-    setting: int
+    name: str
+    setting: str
     factor: float
     logits: Array
     targets: NDArray[np.int64]
     seconds: float
-
-    @property
-    def name(self) -> str:
-        """Of the method."""
-        return self.method.name
+    way: tuple[Method, int] | None = None
 
     @property
     def hits(self) -> Array:
@@ -114,15 +111,24 @@ def choose(checked: Sequence[Checked]) -> Checked:
     """The method to ship; the first of `checked` is zero-shot, which needs no reason.
 
     Another must recognise more than zero-shot by at least a standard error of the difference. Of those that do, the
-    likeliest (smallest mean loss) among the ones that are within a standard error of the most accurate.
+    likeliest (smallest mean loss) among the ones that are within a standard error of the most accurate. One that brings
+    an encoder of its own must be better than all that that gives by as much again.
     """
     zero_shot = checked[0]
-    better = [one for one in checked[1:] if (gain := one.gain(zero_shot))[0] > 0 and gain[0] >= gain[1]]
-    if not better:
-        return zero_shot
-    best = max(better, key=lambda one: one.accuracy)
-    near = [one for one in better if one is best or (gap := best.gain(one))[0] <= gap[1]]
-    return min(near, key=lambda one: float(one.losses.mean()))
+    better = [one for one in checked[1:] if one.way is not None and _surely(one, zero_shot)]
+    chosen = zero_shot
+    if better:
+        best = max(better, key=lambda one: one.accuracy)
+        near = [one for one in better if one is best or not _surely(best, one)]
+        chosen = min(near, key=lambda one: float(one.losses.mean()))
+    heavy = [one for one in checked[1:] if one.way is None and _surely(one, chosen) and _surely(one, zero_shot)]
+    return max(heavy, key=lambda one: one.accuracy, default=chosen)
+
+
+def _surely(one: Checked, other: Checked) -> bool:
+    """Whether one recognises more than the other by at least a standard error of the difference."""
+    mean, error = one.gain(other)
+    return mean > 0 and mean >= error
 
 
 def _check(method: Method, known: Known, folds: Folds) -> Checked:
@@ -144,7 +150,8 @@ def _check(method: Method, known: Known, folds: Folds) -> Checked:
             chosen[turn, inside] = held_out[best][inside]
     setting = int(losses.mean(axis=(0, 2)).argmin())
     factor = float(np.exp(np.log(factors[:, setting]).mean()))
-    return Checked(method, setting, factor, chosen, known.targets, time.perf_counter() - start)
+    way, seconds = (method, setting), time.perf_counter() - start
+    return Checked(method.name, method.settings[setting], factor, chosen, known.targets, seconds, way)
 
 
 def held_out_logits(method: Method, known: Known, numbers: Rows) -> Array:
@@ -159,5 +166,7 @@ def held_out_logits(method: Method, known: Known, numbers: Rows) -> Array:
 
 def learn(checked: Checked, known: Known) -> Head:
     """The head of the chosen setting, learned from some examples."""
-    (head,) = checked.method.fit(known, checked.setting)
+    assert checked.way is not None
+    method, setting = checked.way
+    (head,) = method.fit(known, setting)
     return head.scaled(checked.factor)

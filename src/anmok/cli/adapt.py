@@ -56,6 +56,12 @@ def fit(
         typer.Option("--labels", "-l", help="CSV of labels with synonyms, ko, parent.", show_default=False),
     ] = None,
     model: options.Model = "anmok-mini",
+    tune: Annotated[
+        bool,
+        typer.Option(
+            "--tune", help="Also train the words before the labels (CoOp) and the towers (LoRA): minutes; anmok[train]."
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of what is drawn at random.")] = 0,
     json: options.Json = False,
 ) -> None:
@@ -78,7 +84,8 @@ def fit(
         examples = examples.shots(shots, seed=seed)
     with show_progress():
         encoder = options.open_encoder(model)
-        result = adapt(encoder, examples, embed=FeatureCache(encoder).embed, seed=seed)
+        embed = FeatureCache(encoder).embed
+        result = adapt(encoder, examples, embed=embed, tune=tune, folder=output / ".tuning", seed=seed)
     write(result, output)
     if json:
         emit({"recogniser": str(output), **result.classifier.facts})

@@ -52,9 +52,8 @@ def verdict(result: Adaptation) -> str:
     share = f"{chosen.accuracy:.1%} ({low:.0%} to {high:.0%})"
     if chosen is zero_shot:
         return f"Nothing that was tried is surely better than words alone, so they are kept: {share} are recognised."
-    return (
-        f"The {chosen.name} recognises {share} of pictures that it had not seen; words alone {zero_shot.accuracy:.1%}."
-    )
+    name = chosen.name[0].upper() + chosen.name[1:]
+    return f"{name} recognises {share} of pictures that it had not seen; words alone {zero_shot.accuracy:.1%}."
 
 
 def card_text(result: Adaptation) -> str:
@@ -133,8 +132,7 @@ def _lines(result: Adaptation) -> list[Line]:
         low, high = interval(one)
         mean, error = one.gain(result.zero_shot)
         gain = "" if one is result.zero_shot else f"{100 * mean:+.1f} ± {100 * error:.1f}"
-        setting = one.method.settings[one.setting]
-        lines.append(Line(one.name, setting, one.accuracy, low, high, gain, one.seconds, one is result.chosen))
+        lines.append(Line(one.name, one.setting, one.accuracy, low, high, gain, one.seconds, one is result.chosen))
     return lines
 
 
