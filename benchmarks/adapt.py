@@ -1,6 +1,6 @@
 """Few-shot: what 1 to 16 labelled pictures of each label bring, method by method, on sets that are held out.
 
-    python benchmarks/adapt.py DATA [--shots 1 2 4 8 16] [--seeds 5] [--random | --active] [--sets clothing …]
+    python benchmarks/adapt.py DATA [--shots 1 2 4 8 16] [--seeds 5] [--random | --active | --honest] [--sets …]
 
 DATA are shards with labels (`anmok evaluate` reads them too); scikit-learn's digits are added. For every number of
 shots and every seed, so many pictures of each label are drawn (no more than half of what a label has), every method is
@@ -25,9 +25,11 @@ from timing import keep, machine
 
 import anmok
 from anmok.adapt import adapt, adapting
+from anmok.adapt.calibration import calibration_error
 from anmok.adapt.examples import Examples
 from anmok.adapt.head import softmax
 from anmok.adapt.methods import Known
+from anmok.adapt.prediction_sets import in_sets
 from anmok.adapt.probe import Probe
 from anmok.adapt.proposals import propose
 from anmok.adapt.validation import learn
@@ -36,6 +38,7 @@ from anmok.embeddings import Embeddings
 from anmok.evaluate.data import read_data
 from anmok.evaluate.digits import DIGITS, digit_pictures
 from anmok.evaluate.encoded import encode_data
+from anmok.evaluate.metrics import auroc
 from anmok.evaluate.tasks import class_names, levels
 
 if TYPE_CHECKING:
@@ -52,6 +55,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, choices=sorted(STUDENT))
     parser.add_argument("--random", action="store_true")
     parser.add_argument("--active", action="store_true", help="what `anmok adapt next` is worth, instead")
+    parser.add_argument(
+        "--honest", action="store_true", help="probabilities, sets and strangers, at 16 of each, instead"
+    )
     parser.add_argument("--sets", nargs="+")
     options = parser.parse_args()
     print(machine(), flush=True)
@@ -68,12 +74,17 @@ def main() -> None:
             rows += [{"set": name, **row} for row in found]
             print(name, *(f"{row['who']} {row['labelled']}: {row['accuracy']:.3f}" for row in found), flush=True)
             continue
+        if options.honest:
+            rows.append({"set": name, **honest(encoder, labels, embeddings, targets, options.seeds)})
+            print(rows[-1], flush=True)
+            continue
         for shots in options.shots:
             found = measure(encoder, labels, embeddings, targets, shots, options.seeds)
             rows += [{"set": name, "shots": shots, **row} for row in found]
             told = ", ".join(f"{row['who']} {row['accuracy']:.3f} ± {row['half']:.3f}" for row in found)
             print(f"{name}, {shots}: {told}", flush=True)
-    keep("adapt_active" if options.active else "adapt_random" if options.random else "adapt", {"rows": rows})
+    kinds = {"adapt_active": options.active, "adapt_random": options.random, "adapt_honest": options.honest}
+    keep(next((name for name, asked in kinds.items() if asked), "adapt"), {"rows": rows})
 
 
 def shuffled(encoder: anmok.Encoder) -> anmok.Encoder:
@@ -168,6 +179,52 @@ def active(encoder, labels: LabelSet, embeddings: Embeddings, targets, seeds: in
         {"who": who, "labelled": (turn + 1) * len(labels), "accuracy": statistics.mean(values)}
         for (who, turn), values in shares.items()
     ]
+
+
+def honest(encoder, labels: LabelSet, embeddings: Embeddings, targets, seeds: int) -> dict[str, float]:
+    """What is said of sixteen of each, and what is so of all others; a fifth of the labels is never shown."""
+    told: dict[str, list[float]] = {}
+
+    def note(name: str, value: float) -> None:
+        told.setdefault(name, []).append(value)
+
+    for seed in range(seeds):
+        random = np.random.default_rng([seed, 16])
+        order = random.permutation(len(labels))
+        strange, shown = order[: max(len(labels) // 5, 1)], np.sort(order[max(len(labels) // 5, 1) :])
+        drawn = np.concatenate([
+            random.permutation(members)[: min(16, max(len(members) // 2, 1))]
+            for members in (np.flatnonzero(targets == label) for label in shown)
+        ])  # fmt: skip
+        names = tuple(map(str, drawn))
+        kept = LabelSet([labels[int(label)] for label in shown])
+        files = tuple(name.encode() for name in names)
+        examples = Examples(files, names, np.searchsorted(shown, targets[drawn]), kept)
+        given = Embeddings(embeddings.vectors[drawn], embeddings.fingerprint)
+        result = adapt(encoder, examples, embed=lambda *_, given=given, **__: given, seed=seed)
+        rest = np.setdiff1d(np.arange(len(targets)), drawn)
+        asked, strangers = (rest[np.isin(targets[rest], part)] for part in (shown, strange))
+        known = Embeddings(embeddings.vectors[asked], embeddings.fingerprint)
+        truth = np.searchsorted(shown, targets[asked])
+        chances = result.classifier.probabilities(known)
+        note("accuracy said", result.chosen.accuracy)
+        note("accuracy", float((chances.argmax(axis=1) == truth).mean()))
+        plain = softmax(result.classifier.head.logits(known.vectors) / result.chosen.factor)
+        note("calibration error before", calibration_error(plain, truth))
+        note("calibration error", calibration_error(chances, truth))
+        for rate in (0.05, 0.1, 0.2):
+            inside = in_sets(chances, result.classifier.conformity, rate)
+            note(f"coverage at {rate}", float(inside[np.arange(len(truth)), truth].mean()))
+            note(f"labels at {rate}", float(inside.sum(axis=1).mean()))
+        other = Embeddings(embeddings.vectors[strangers], embeddings.fingerprint)
+        matches = [
+            np.array([one[0].match for one in result.classifier.classify_embeddings(part, top=1)])
+            for part in (known, other)
+        ]
+        note("strangers, AUROC", auroc(*matches))
+        note("strangers accepted", float((matches[1] >= 0.5).mean()))
+        note("own refused", float((matches[0] < 0.5).mean()))
+    return {name: statistics.mean(values) for name, values in told.items()}
 
 
 def _known(result, encoder) -> Known:

@@ -158,3 +158,16 @@ def test_columns_that_tell_labels_apart_are_used(world, tmp_path):
     assert heavy[0].label == "bowl" and light[0].label == "cup"
     assert unknown[0].probability < max(heavy[0].probability, light[0].probability)
     assert [p.label for p in back.classify(pictures[:1])[0]] == [p.label for p in unknown]
+
+
+def test_an_encoder_with_sigmoids_is_calibrated_alike(make_world, folder):
+    """SigLIP scores each label by itself; among labels of which one is right, its bias falls out."""
+    examples = read_examples(folder(dict.fromkeys(LABELS, 8)))
+    softmaxed, sigmoid = make_world(LABELS, wrong=1.0), make_world(LABELS, wrong=1.0)
+    sigmoid.score, sigmoid.logit_bias = "sigmoid", -10.0
+    one, other = adapt(softmaxed, examples), adapt(sigmoid, examples)
+    embeddings, _ = truth(sigmoid, 5)
+    found = other.classifier.probabilities(embeddings)
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    np.testing.assert_allclose(found, one.classifier.probabilities(embeddings))
+    assert other.chosen.name == one.chosen.name

@@ -149,8 +149,7 @@ def adapt(
         tried.append(tuning.LearnedPrompts(encoder.checkpoint, seed=seed))
         towers = tuning.TowerTuning(encoder, examples, folder=folder, seed=seed)
     checked = check(tried, known, folds)
-    if towers is not None:
-        checked.append(towers.check(folds.numbers[0]))
+    checked += [towers.check(folds.numbers[0])] if towers is not None else []
     chosen = choose([one for one in checked if one.name != ColumnProbe.name])
     judged = time.perf_counter()
     if towers is not None and chosen.way is None:
@@ -163,22 +162,11 @@ def adapt(
         head = learn(chosen, known)
         strangers = find_strangers(lambda part: learn(chosen, part), known, folds.numbers[0], none)
         curve = learning_curve(chosen, checked[0], known, folds.numbers[0], seed=seed)
-    logits, targets = np.concatenate(chosen.logits), np.tile(examples.targets, len(chosen.logits))
-    calibration = Calibration.fit(logits, targets)
-    classifier = AdaptedClassifier(
-        encoder,
-        examples.labels,
-        head,
-        calibration=calibration,
-        conformity=conformity_scores(calibration.probabilities(chosen.logits[0]), examples.targets),
-        sense=Sense(strangers.kind, strangers.threshold, strangers.spread),
-        examples=vectors,
-        columns=columns,
-        owns_encoder=chosen.way is None,
-    )
+    if towers is not None:
+        towers.clear()
     held_out, promises = _held_out(chosen, folds, examples.targets)
     result = Adaptation(
-        classifier,
+        _classifier(encoder, examples, vectors, head, chosen=chosen, strangers=strangers, columns=columns),
         examples,
         vectors,
         tuple(checked),
@@ -192,10 +180,34 @@ def adapt(
         advise(chosen, examples, curve),
         {"encoding": encoded - start, "choosing": judged - encoded, "checking": time.perf_counter() - judged},
     )
-    classifier.facts = _facts(result)
-    if towers is not None:
-        towers.clear()
+    result.classifier.facts = _facts(result)
     return result
+
+
+def _classifier(
+    encoder: Encoder,
+    examples: Examples,
+    vectors: Array,
+    head: Head,
+    *,
+    chosen: Checked,
+    strangers: StrangerTest,
+    columns: ColumnEncoder,
+) -> AdaptedClassifier:
+    """The recogniser: calibrated on what the chosen method said of examples that were held out."""
+    logits, targets = np.concatenate(chosen.logits), np.tile(examples.targets, len(chosen.logits))
+    calibration = Calibration.fit(logits, targets)
+    return AdaptedClassifier(
+        encoder,
+        examples.labels,
+        head,
+        calibration=calibration,
+        conformity=conformity_scores(calibration.probabilities(chosen.logits[0]), examples.targets),
+        sense=Sense(strangers.kind, strangers.threshold, strangers.spread),
+        examples=vectors,
+        columns=columns,
+        owns_encoder=chosen.way is None,
+    )
 
 
 def _tuning() -> ModuleType:
