@@ -23,6 +23,7 @@ from anmok.adapt.head import Head
 from anmok.adapt.prediction_sets import in_sets
 from anmok.adapt.strangers import familiarity
 from anmok.classify import Label, LabelSet, Recognizer
+from anmok.classify.classifier import in_order
 from anmok.classify.hierarchy import Hierarchy
 from anmok.errors import AnmokError, FingerprintMismatch, LabelError
 from anmok.files import write_whole
@@ -118,17 +119,9 @@ class AdaptedClassifier(Recognizer):
             PictureError: a picture cannot be used (with on_error="raise").
             SettingsError: the error rate is not between 0 and 1.
         """
-        from anmok.classify import Predictions
-
         embeddings = self.encoder.encode_image(pictures, on_error=on_error)
         table = {name: [cells[row] for row in embeddings.indices] for name, cells in (columns or {}).items()}
-        found = self._answers(embeddings, top, back_off, table, error_rate)
-        results = [Predictions() for _ in range(len(embeddings) + len(embeddings.failed))]
-        for index, predictions in zip(embeddings.indices, found, strict=True):
-            results[index] = predictions
-        for failure in embeddings.failed:
-            results[failure.index] = Predictions(error=failure.error)
-        return results
+        return in_order(embeddings, self._answers(embeddings, top, back_off, table, error_rate))
 
     def _classified(self, embeddings: Embeddings, top: int, back_off: float | None) -> list[Predictions]:
         return self._answers(embeddings, top, back_off, {}, None)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Pictures: TypeAlias = Picture | Sequence[Picture]
 
-__all__ = ["Classifier", "Prediction", "Predictions", "Recognizer", "probabilities_of"]
+__all__ = ["Classifier", "Prediction", "Predictions", "Recognizer", "in_order", "probabilities_of"]
 
 CELLS = 1 << 22  # pictures times labels scored at a time, so that a million labels fit into memory
 
@@ -99,13 +99,7 @@ class Recognizer:
             PictureError: a picture cannot be used (with on_error="raise").
         """
         embeddings = self.encoder.encode_image(pictures, on_error=on_error)
-        found = self.classify_embeddings(embeddings, top=top, back_off=back_off)
-        results = [Predictions() for _ in range(len(embeddings) + len(embeddings.failed))]
-        for index, predictions in zip(embeddings.indices, found, strict=True):
-            results[index] = predictions
-        for failure in embeddings.failed:
-            results[failure.index] = Predictions(error=failure.error)
-        return results
+        return in_order(embeddings, self.classify_embeddings(embeddings, top=top, back_off=back_off))
 
     def classify_embeddings(
         self, embeddings: Embeddings, *, top: int = 5, back_off: float | None = None
@@ -286,6 +280,16 @@ class Classifier(Recognizer):
     @cached_property
     def _hierarchy(self) -> Hierarchy:
         return Hierarchy(self.labels)
+
+
+def in_order(embeddings: Embeddings, found: list[Predictions]) -> list[Predictions]:
+    """The predictions of the pictures that could be encoded, and the errors of the others, as they were given."""
+    results = [Predictions() for _ in range(len(embeddings) + len(embeddings.failed))]
+    for index, predictions in zip(embeddings.indices, found, strict=True):
+        results[index] = predictions
+    for failure in embeddings.failed:
+        results[failure.index] = Predictions(error=failure.error)
+    return results
 
 
 def probabilities_of(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from anmok import progress
 from anmok.embeddings import Failure
+from anmok.encoder import as_list
 from anmok.errors import InspectionError, PictureError
 from anmok.inspect import conformal
 from anmok.inspect.conformal import Drift
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from anmok.encoder import Encoder, Picture
     from anmok.inspect.memory import Memory
 
-__all__ = ["MAX_TILES", "Inspector", "as_list"]
+__all__ = ["MAX_TILES", "Inspector"]
 
 Method = Literal["patch memory", "few-shot"]
 
@@ -202,14 +202,6 @@ class Inspector:
             heat=heat,
             size=size,
         )
-
-
-def as_list(pictures: Picture | Sequence[Picture]) -> list[Picture]:
-    """A single picture becomes a list of one."""
-    single = isinstance(pictures, str | bytes | os.PathLike) or hasattr(pictures, "convert")
-    if single or (isinstance(pictures, np.ndarray) and pictures.ndim <= 3):
-        return [pictures]  # type: ignore[list-item]
-    return list(pictures)  # type: ignore[arg-type]
 
 
 def _check(false_alarms: float, memory_mib: float, max_tiles: int) -> None:

@@ -16,10 +16,10 @@ from PIL import Image
 
 from anmok import progress
 from anmok.embeddings import unit
+from anmok.encoder import as_list
 from anmok.errors import InspectionError, PictureError
 from anmok.inspect.heat import enlarge
 from anmok.inspect.inspection import Inspection, find_boxes
-from anmok.inspect.inspector import as_list
 from anmok.pictures import picture_name, read
 from anmok.texts import prompts
 
