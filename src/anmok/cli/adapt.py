@@ -30,7 +30,8 @@ class _FitUnlessNamed(TyperGroup):
 
 app = typer.Typer(
     cls=_FitUnlessNamed,
-    help="Make a recogniser from a few labelled pictures; say which pictures to label next.",
+    help="Make a recogniser from a few labelled pictures.\n\n"
+    "anmok adapt FOLDER is short for anmok adapt fit FOLDER; anmok adapt next says which pictures to label next.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -47,7 +47,7 @@ def classify(
     json: options.Json = False,
     html: options.Html = None,
 ) -> None:
-    """Recognise pictures with nothing but words, or with a recogniser that `anmok adapt` made.
+    """Recognise pictures with words alone, or with a recogniser.
 
     \b
     anmok classify cup.jpg --labels cup,plate,spoon

@@ -19,7 +19,7 @@ __all__ = ["app"]
 SHOWN_SOUND = 60  # pictures without a fault on the page
 
 app = typer.Typer(
-    help="Find faulty parts: learn from pictures of good ones only, or name the part.",
+    help="Find faulty parts from pictures of good ones, or by name.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

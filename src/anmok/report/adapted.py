@@ -188,7 +188,7 @@ def _pairs(result: Adaptation) -> list[tuple[str, str, int, int]]:
 
 def _place(x: float, y: float) -> tuple[float, float]:
     """A point of 0..1 x 0..1 on the plot."""
-    return LEFT + x * (WIDTH - LEFT - 12), HEIGHT - BOTTOM - y * (HEIGHT - BOTTOM - 12)
+    return LEFT + x * (WIDTH - LEFT - 22), HEIGHT - BOTTOM - y * (HEIGHT - BOTTOM - 12)
 
 
 def _polyline(points: Sequence[tuple[float, float]], kind: str) -> str:
