@@ -1,8 +1,8 @@
 """What tuning takes and gives: LoRA beside all weights, the last groups of layers, and learned prompts.
 
     python benchmarks/tune.py cost [--models anmok-mini ViT-B-32] [--steps 4] [--batch 32]
-    python benchmarks/tune.py accuracy [--shots 4 16] [--steps 60] [--seeds 1]
-    python benchmarks/tune.py curve [--shots 16] [--steps 60]
+    python benchmarks/tune.py accuracy --data DATA [--shots 4 16] [--steps 60] [--seeds 1]
+    python benchmarks/tune.py curve --data DATA [--shots 16] [--steps 60]
 
 `cost`: numbers trained, bytes of the optimizer, peak memory of a process of its own, seconds of processor time a step
 (varying the pictures included). ViT-B-32 has random weights, which cost the same.
@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import subprocess
 import sys
 import tarfile
@@ -39,7 +38,6 @@ from anmok.pictures import Transform
 from anmok.texts import Tokenizer
 from anmok.tune import PromptSettings, TowerSettings, interpolate, tune_prompts, tune_towers
 
-DATA = Path(os.environ.get("ANMOK_DATA", "/work/shared/data"))
 METHODS = {
     "LoRA": TowerSettings(),
     "LoRA, pictures only": TowerSettings(text=False),
@@ -61,6 +59,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder with extra/ and train/, of shards")
     options = parser.parse_args()
     if options.what == "one":  # in a process of its own, for its peak memory
         one(options.models[0], options.methods[0], options)
@@ -111,7 +110,7 @@ def accuracy(options: argparse.Namespace) -> None:
         for shots in options.shots:
             rows = []
             for seed in range(options.seeds):
-                names, (pictures, targets), test = make(shots, seed)
+                names, (pictures, targets), test = make(shots, seed, options.data)
                 told = [measured(checkpoint, names, test)]
                 vectors = Encoder(checkpoint, precision="fp32").encode_image(pictures).vectors
                 prompts = tune_prompts(checkpoint, vectors, targets, names, settings=PromptSettings(), seed=seed)
@@ -127,7 +126,7 @@ def accuracy(options: argparse.Namespace) -> None:
 
 def curve(options: argparse.Namespace) -> None:
     checkpoint = load_checkpoint("anmok-mini")
-    sets = {name: make(options.shots[-1], 0) for name, make in SETS.items()}
+    sets = {name: make(options.shots[-1], 0, options.data) for name, make in SETS.items()}
     names, (pictures, targets), _ = sets["solar modules"]
     print("| tuned on solar modules by | set | " + " | ".join(f"{share:g}" for share in SHARES) + " |")
     print("| --- | --- |" + " ---: |" * len(SHARES))
@@ -190,26 +189,26 @@ def members(*files: Path) -> list[tuple[dict, bytes]]:
     return [(json.loads(both[True]), both[False]) for both in found.values()]
 
 
-def solar(shots: int, seed: int) -> tuple[tuple[str, ...], Pictures, Pictures]:
+def solar(shots: int, seed: int, data: Path) -> tuple[tuple[str, ...], Pictures, Pictures]:
     names = ("a normal solar module", "a defective solar module")
     of_class: dict[str, dict[str, list]] = {part: {name: [] for name in names} for part in ("train", "eval")}
-    for facts, picture in members(DATA / "extra" / "solar_infrared.tar"):
+    for facts, picture in members(data / "extra" / "solar_infrared.tar"):
         of_class[facts["split"]][names[facts["defect"]]].append(picture)
     few, _ = split(of_class["train"], shots, seed)
     _, test = split(of_class["eval"], 0, seed, most=100)
     return names, few, test
 
 
-def waste(shots: int, seed: int) -> tuple[tuple[str, ...], Pictures, Pictures]:
+def waste(shots: int, seed: int, data: Path) -> tuple[tuple[str, ...], Pictures, Pictures]:
     of_class: dict[str, list] = {}
-    for facts, picture in members(*sorted((DATA / "train").glob("main-*.tar"))):
+    for facts, picture in members(*sorted((data / "train").glob("main-*.tar"))):
         if facts["source"] == "trashnet":
             of_class.setdefault(facts["labels"][0], []).append(picture)
     of_class = dict(sorted(of_class.items()))
     return tuple(of_class), *split(of_class, shots, seed)
 
 
-def drawn(shots: int, seed: int) -> tuple[tuple[str, ...], Pictures, Pictures]:
+def drawn(shots: int, seed: int, _: Path) -> tuple[tuple[str, ...], Pictures, Pictures]:
     few = patterns(shots * len(PATTERNS), seed=seed)
     return PATTERNS, few, patterns(40 * len(PATTERNS), seed=1000 + seed)
 
