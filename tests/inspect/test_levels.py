@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
-from anmok.inspect.levels import balanced, level_widths
-from anmok.models.dense import dense_shapes
+from anmok.inspect.levels import balanced
+from anmok.models.dense import dense_shapes, local_widths
 from anmok.models.sizes import SIZES
 
 
 @pytest.mark.parametrize("name", sorted(SIZES))
 def test_widths_are_those_of_the_local_features(name):
     spec = SIZES[name]
-    assert sum(level_widths(spec)) == dense_shapes(spec)[1][-1]
+    assert sum(local_widths(spec)) == dense_shapes(spec)[1][-1]
 
 
 def test_each_depth_has_an_equal_part():

@@ -42,9 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AdaptedClassifier", "RecogniserError", "Sense", "is_recogniser"]
 
-FACTS, ARRAYS, ENCODER, CARD, REPORT = (
-    "recogniser.json", "arrays.safetensors", "encoder", "README.md", "report.html",
-)  # fmt: skip
+FACTS, ARRAYS, ENCODER = "recogniser.json", "arrays.safetensors", "encoder"
 FORMAT = 1
 SLOPE = 4.0  # of `match` around the threshold, per spread
 

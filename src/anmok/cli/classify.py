@@ -95,9 +95,11 @@ def make_classifier(encoder: Encoder, labels: str, templates: str) -> Classifier
 
 
 def _is_recogniser(labels: str) -> bool:
-    from anmok.adapt.classifier import is_recogniser
+    if not _is_folder(Path(labels)):  # then the room need not be loaded
+        return False
+    from anmok.adapt import is_recogniser
 
-    return _is_folder(Path(labels)) and is_recogniser(labels)
+    return is_recogniser(labels)
 
 
 def _by_recogniser(

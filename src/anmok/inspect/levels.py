@@ -12,31 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anmok.embeddings import unit
-from anmok.models.spec import CnnSpec, ResNetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from anmok.models.spec import DualSpec
-
-__all__ = ["balanced", "level_widths"]
-
-
-def level_widths(spec: DualSpec) -> tuple[int, ...]:
-    """How many of the local features belong to each depth."""
-    from anmok.models.dense import RESNET_STAGES, local_blocks, local_stages
-    from anmok.models.plan import channels_of, plan
-
-    image = spec.image
-    if isinstance(image, ResNetSpec):
-        return tuple(image.width * 4 * 2**stage for stage in RESNET_STAGES)
-    if isinstance(image, CnnSpec):
-        stages = plan(image)
-        return tuple(channels_of(stages[: stage + 1]) for stage in local_stages(image))
-    vit = getattr(image, "vit", image)
-    return (vit.width,) * len(local_blocks(vit.layers))
+__all__ = ["balanced"]
 
 
 def balanced(features: NDArray[np.float32], widths: Sequence[int]) -> NDArray[np.float32]:

@@ -8,7 +8,8 @@ import numpy as np
 
 from anmok import progress
 from anmok.errors import PictureError
-from anmok.inspect.levels import balanced, level_widths
+from anmok.inspect.levels import balanced
+from anmok.models.dense import local_widths
 from anmok.pictures import read
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _local(encoder: Encoder, tiles: list[NDArray[np.uint8]]) -> NDArray[np.float
     with progress.quiet():
         local = encoder.features(tiles, batch_size=AT_ONCE).local
     places = np.stack(local) if isinstance(local, list) else local
-    return balanced(places, level_widths(encoder.checkpoint.spec))
+    return balanced(places, local_widths(encoder.checkpoint.spec))
 
 
 def _open(picture: Picture) -> Image.Image | PictureError:

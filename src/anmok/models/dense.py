@@ -16,12 +16,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from anmok.models.plan import channels_of, plan, sides, strides
-from anmok.models.spec import CnnSpec, ResNetSpec, VitSpec
+from anmok.models.spec import CnnSpec, HybridSpec, ResNetSpec
 
 if TYPE_CHECKING:
     from anmok.models.spec import DualSpec
 
-__all__ = ["RESNET_STAGES", "dense_shapes", "local_blocks", "local_stages"]
+__all__ = ["RESNET_STAGES", "dense_shapes", "local_blocks", "local_stages", "local_widths"]
 
 Shape = tuple[int | str, ...]
 RESNET_STAGES = (1, 2)  # of CLIP's ResNet: those at stride 8 and 16
@@ -47,18 +47,27 @@ def local_stages(spec: CnnSpec) -> tuple[int, int]:
     return quarter, half
 
 
-def dense_shapes(spec: DualSpec) -> tuple[Shape, Shape]:
-    """Of one picture's patches (h, w, d) and local features (h', w', c); NaFlex: ("m", d) and ("m", c)."""
+def local_widths(spec: DualSpec) -> tuple[int, ...]:
+    """How many of the local features belong to each depth, the fine one first."""
     image = spec.image
     if isinstance(image, CnnSpec):
         stages = plan(image)
-        size, (fine, coarse) = sides(stages, image.image_size), local_stages(image)
-        channels = channels_of(stages[: fine + 1]) + channels_of(stages[: coarse + 1])
+        return tuple(channels_of(stages[: stage + 1]) for stage in local_stages(image))
+    if isinstance(image, ResNetSpec):
+        return tuple(image.width * 4 * 2**stage for stage in RESNET_STAGES)
+    vit = image.vit if isinstance(image, HybridSpec) else image
+    return (vit.width,) * len(local_blocks(vit.layers))
+
+
+def dense_shapes(spec: DualSpec) -> tuple[Shape, Shape]:
+    """Of one picture's patches (h, w, d) and local features (h', w', c); NaFlex: ("m", d) and ("m", c)."""
+    image, channels = spec.image, sum(local_widths(spec))
+    if isinstance(image, CnnSpec):
+        size, fine = sides(plan(image), image.image_size), local_stages(image)[0]
         return (size[-1], size[-1], spec.dimension), (size[fine], size[fine], channels)
     if isinstance(image, ResNetSpec):
         side = (image.image_size + 1) // 2 // 4  # the stem's stride rounds up, the others down
-        channels = sum(image.width * 4 * 2**stage for stage in RESNET_STAGES)
         return (image.grid, image.grid, spec.dimension), (side, side, channels)
-    vit = image if isinstance(image, VitSpec) else image.vit
+    vit = image.vit if isinstance(image, HybridSpec) else image
     grid: Shape = ("m",) if vit.naflex else (vit.grid, vit.grid)
-    return (*grid, spec.dimension), (*grid, vit.width * len(local_blocks(vit.layers)))
+    return (*grid, spec.dimension), (*grid, channels)

@@ -15,9 +15,11 @@ from anmok.models import plan
 from anmok.models.dense import local_stages
 from anmok.models.modules.convolution import Convolution, activate
 from anmok.models.modules.dense import Dense, local_maps
-from anmok.models.modules.recompute import Recomputed, run
+from anmok.models.modules.recompute import Recomputed, last, run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from anmok.models.spec import CnnSpec
 
 __all__ = ["ConvNet", "Residual", "Squeeze"]
@@ -46,22 +48,21 @@ class ConvNet(Recomputed):
 
     def features(self, pixels: Tensor) -> Tensor:
         """Normalized pixels [n, 3, h, w] → [n, c]: what a classifier would see."""
-        return self._maps(pixels)[-1].mean(dim=(2, 3))
+        return last(self._maps(pixels)).mean(dim=(2, 3))
 
     def dense(self, pixels: Tensor) -> Dense:
         """Normalized pixels [n, 3, h, w] → the embedding, and what each place is. The mean of patches is the former."""
-        maps = self._maps(pixels)
+        maps = list(self._maps(pixels))
         fine, coarse = local_stages(self.spec)
         patches = self.projection(maps[-1].permute(0, 2, 3, 1))
         return Dense(self.projection(maps[-1].mean(dim=(2, 3))), patches, local_maps(maps[fine], maps[coarse]))
 
-    def _maps(self, pixels: Tensor) -> list[Tensor]:
+    def _maps(self, pixels: Tensor) -> Iterator[Tensor]:
         """The feature map after each stage."""
-        x, maps = pixels, []
+        x = pixels
         for stage in self.stages:
             x = run(stage, x, recompute=self.recompute)
-            maps.append(x)
-        return maps
+            yield x
 
 
 class Residual(nn.Module):

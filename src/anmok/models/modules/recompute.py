@@ -5,6 +5,7 @@ Source: Training Deep Nets with Sublinear Memory Cost (Chen et al. 2016, arXiv 1
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from anmok.models.modules.convolution import BatchNorm
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Recomputed", "run"]
+__all__ = ["Recomputed", "last", "run"]
 
 
 class Recomputed(nn.Module):
@@ -40,6 +41,11 @@ def run(layer: nn.Module, *inputs: Tensor | None, recompute: bool) -> Tensor:
 
     recomputed: Tensor = checkpoint(layer, *inputs, use_reentrant=False, preserve_rng_state=True, context_fn=contexts)
     return recomputed
+
+
+def last(outputs: Iterator[Tensor]) -> Tensor:
+    """The last of a tower's outputs; the earlier ones are let go as they come."""
+    return deque(outputs, maxlen=1)[0]
 
 
 @contextmanager

@@ -15,9 +15,11 @@ from anmok.models.dense import RESNET_STAGES
 from anmok.models.modules.convolution import BatchNorm
 from anmok.models.modules.dense import Dense, local_maps
 from anmok.models.modules.pool import AttentionPool
-from anmok.models.modules.recompute import Recomputed, run
+from anmok.models.modules.recompute import Recomputed, last, run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from anmok.models.spec import ResNetSpec
 
 __all__ = ["BatchNorm", "Bottleneck", "ModifiedResNet"]
@@ -41,25 +43,23 @@ class ModifiedResNet(Recomputed):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Normalized pixels [n, 3, h, w] → [n, d], not normalized."""
-        y: Tensor = self.pool(self._maps(pixels)[-1])  # from [n, 32c, h/32, w/32]
+        y: Tensor = self.pool(last(self._maps(pixels)))  # from [n, 32c, h/32, w/32]
         return y
 
     def dense(self, pixels: Tensor) -> Dense:
         """Normalized pixels [n, 3, h, w] → the embedding, and what each place is."""
-        maps = self._maps(pixels)
+        maps = list(self._maps(pixels))
         fine, coarse = RESNET_STAGES
         return Dense(self.pool(maps[-1]), self.pool.each(maps[-1]), local_maps(maps[fine], maps[coarse]))
 
-    def _maps(self, pixels: Tensor) -> list[Tensor]:
+    def _maps(self, pixels: Tensor) -> Iterator[Tensor]:
         """The feature map after each stage."""
         x = run(self.stem, pixels, recompute=self.recompute)  # [n, c, h/4, w/4]
-        maps = []
         for stage in self.stages:
             assert isinstance(stage, nn.ModuleList)
             for block in stage:
                 x = run(block, x, recompute=self.recompute)
-            maps.append(x)
-        return maps
+            yield x
 
 
 class Stem(nn.Module):

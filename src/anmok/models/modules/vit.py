@@ -16,9 +16,11 @@ from anmok.models.dense import local_blocks
 from anmok.models.modules.blocks import Block, initialize_blocks, key_mask
 from anmok.models.modules.dense import Dense, local_tokens
 from anmok.models.modules.pool import MapPool
-from anmok.models.modules.recompute import Recomputed, run
+from anmok.models.modules.recompute import Recomputed, last, run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from anmok.models.spec import VitSpec
 
 __all__ = ["VisionTransformer", "resize_positions"]
@@ -61,18 +63,18 @@ class VisionTransformer(Recomputed):
         Returns:
             [n, d], not normalized.
         """
-        x = self._tokens(pixels, mask, shapes)[-1]
+        x = last(self._tokens(pixels, mask, shapes))
         return self._project(self._pool(self.norm(x), mask))
 
     def dense(self, pixels: Tensor, mask: Tensor | None = None, shapes: Tensor | None = None) -> Dense:
         """What `forward` takes → the embedding, and what each place is."""
-        tokens = self._tokens(pixels, mask, shapes)
+        tokens = list(self._tokens(pixels, mask, shapes))
         x = self.norm(tokens[-1])
         embedding = self._project(self._pool(x, mask))
         if self.spec.pool == "cls":
-            last = self.blocks[-1]
-            assert isinstance(last, Block)
-            x = self.norm(last.unmixed(tokens[-2]))
+            block = self.blocks[-1]
+            assert isinstance(block, Block)
+            x = self.norm(block.unmixed(tokens[-2]))
         elif self.spec.pool == "map":
             x = self.pool.each(x)
         grid = self.spec.grid
@@ -84,16 +86,16 @@ class VisionTransformer(Recomputed):
             patches, local = (part.view(len(x), grid, grid, -1) for part in (patches, local))
         return Dense(embedding, patches, local)
 
-    def _tokens(self, pixels: Tensor, mask: Tensor | None, shapes: Tensor | None) -> list[Tensor]:
+    def _tokens(self, pixels: Tensor, mask: Tensor | None, shapes: Tensor | None) -> Iterator[Tensor]:
         """Tokens [n, l, w] before the first block and after each."""
         x = self._embed_patches(pixels, shapes)
         if self.spec.pre_norm:
             x = self.pre_norm(x)
         hidden = None if mask is None else key_mask(mask, x.dtype)
-        tokens = [x]
+        yield x
         for block in self.blocks:
-            tokens.append(run(block, tokens[-1], hidden, recompute=self.recompute))
-        return tokens
+            x = run(block, x, hidden, recompute=self.recompute)
+            yield x
 
     def _patches_of(self, x: Tensor) -> Tensor:
         """[n, l, w] without the class token."""
