@@ -1,13 +1,17 @@
 """Few-shot: what 1 to 16 labelled pictures of each label bring, method by method, on sets that are held out.
 
-    python benchmarks/adapt.py DATA [--shots 1 2 4 8 16] [--seeds 5] [--random | --active | --honest] [--sets …]
+    python benchmarks/adapt.py DATA [--shots 1 2 4 8 16] [--seeds 5] [--sets …]
+                               [--random | --active | --honest | --tune]
 
 DATA are shards with labels (`anmok evaluate` reads them too); scikit-learn's digits are added. For every number of
 shots and every seed, so many pictures of each label are drawn (no more than half of what a label has), every method is
 fitted to them with the setting that cross-validation among them chooses, and all other pictures are asked. "shipped" is
-what `anmok adapt` would keep; scikit-learn's logistic regression and nearest neighbours see the same features.
-`--random` does the same with random weights: what the drawing of the pictures alone gives. Mean and 95% interval over
-seeds. Scores there are only reported: nothing in anmok was chosen by them.
+what `anmok adapt` would keep; scikit-learn's logistic regression and nearest neighbours see the same features. Mean and
+95% interval over seeds. Scores there are only reported: nothing in anmok was chosen by them.
+
+`--random` does the same with random weights: what the drawing of the pictures alone gives. `--tune` trains on the same
+pictures, with the settings of `anmok adapt --tune`: the words before the labels (CoOp), and both towers (LoRA). It
+needs the extra `train`, and minutes for each drawing.
 """
 
 from __future__ import annotations
@@ -42,6 +46,8 @@ from anmok.evaluate.metrics import auroc
 from anmok.evaluate.tasks import class_names, levels
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
 ROUNDS = 5  # of labelling, each with as many pictures as there are labels
@@ -58,6 +64,7 @@ def main() -> None:
     parser.add_argument(
         "--honest", action="store_true", help="probabilities, sets and strangers, at 16 of each, instead"
     )
+    parser.add_argument("--tune", action="store_true", help="learned prompts and LoRA, instead")
     parser.add_argument("--sets", nargs="+")
     options = parser.parse_args()
     print(machine(), flush=True)
@@ -66,7 +73,7 @@ def main() -> None:
     encoder = anmok.load("anmok-mini", precision="fp32")
     if options.random:
         encoder = shuffled(encoder)
-    for name, labels, embeddings, targets in tasks(encoder, options.data):
+    for name, labels, embeddings, targets, pictures in tasks(encoder, options.data):
         if options.sets and name not in options.sets:
             continue
         if options.active:
@@ -79,11 +86,15 @@ def main() -> None:
             print(rows[-1], flush=True)
             continue
         for shots in options.shots:
-            found = measure(encoder, labels, embeddings, targets, shots, options.seeds)
+            if options.tune:
+                found = tuned(encoder, labels, embeddings, targets, pictures, shots, options.seeds)
+            else:
+                found = measure(encoder, labels, embeddings, targets, shots, options.seeds)
             rows += [{"set": name, "shots": shots, **row} for row in found]
             told = ", ".join(f"{row['who']} {row['accuracy']:.3f} ± {row['half']:.3f}" for row in found)
             print(f"{name}, {shots}: {told}", flush=True)
     kinds = {"adapt_active": options.active, "adapt_random": options.random, "adapt_honest": options.honest}
+    kinds |= {"adapt_tune": options.tune}
     keep(next((name for name, asked in kinds.items() if asked), "adapt"), {"rows": rows})
 
 
@@ -98,17 +109,20 @@ def shuffled(encoder: anmok.Encoder) -> anmok.Encoder:
 
 
 def tasks(encoder: anmok.Encoder, data: Path):
-    """Name, labels, embeddings and targets of every set with classes."""
-    sets, _ = encode_data(encoder, read_data(data))
+    """Name, labels, embeddings, targets and pictures of every set with classes."""
+    examples = list(read_data(data))
+    files = {(one.source, one.name): one.picture for one in examples}
+    sets, _ = encode_data(encoder, examples)
     for one in sets:
         for level, classes in enumerate(columns := levels(one.examples)):
             names = class_names(one.examples, classes, "en", widest=level > 0)
             order = {name: number for number, name in enumerate(names)}
             name = one.name if len(columns) == 1 else f"{one.name} {('fine', 'coarse')[level]}"
             labels = LabelSet([Label(text) for text in names.values()])
-            yield name, labels, one.embeddings, np.array([order[item] for item in classes])
+            pictures = [files[example.source, example.name] for example in one.examples]
+            yield name, labels, one.embeddings, np.array([order[item] for item in classes]), pictures
     pictures, digits = digit_pictures()
-    yield "digits", LabelSet(DIGITS["en"]), encoder.encode_image(list(pictures)), digits
+    yield "digits", LabelSet(DIGITS["en"]), encoder.encode_image(list(pictures)), digits, list(pictures)
 
 
 def measure(encoder, labels: LabelSet, embeddings: Embeddings, targets, shots: int, seeds: int) -> list[dict]:
@@ -117,11 +131,7 @@ def measure(encoder, labels: LabelSet, embeddings: Embeddings, targets, shots: i
     seconds: dict[str, list[float]] = {}
     for seed in range(seeds):
         random = np.random.default_rng([seed, shots])
-        drawn = np.concatenate([
-            random.permutation(members)[: min(shots, max(len(members) // 2, 1))]
-            for members in (np.flatnonzero(targets == label) for label in range(len(labels)))
-        ])  # fmt: skip
-        asked = np.setdiff1d(np.arange(len(targets)), drawn)
+        drawn, asked = draw(targets, shots, random, range(len(labels)))
         x, truth = embeddings.vectors[asked].astype(np.float64), targets[asked]
         names = tuple(map(str, drawn))
         examples = Examples(tuple(name.encode() for name in names), names, targets[drawn], labels)
@@ -137,11 +147,26 @@ def measure(encoder, labels: LabelSet, embeddings: Embeddings, targets, shots: i
         answers |= references(embeddings.vectors[drawn], targets[drawn], x)
         for name, answer in answers.items():
             shares.setdefault(name, []).append(float((answer == truth).mean()))
+    return summary(shares, seconds)
+
+
+def draw(targets, shots: int, random: np.random.Generator, shown: Iterable[int]) -> tuple[NDArray, NDArray]:
+    """Rows of so many pictures of each label that is shown, at most half of what it has; and all other rows."""
+    drawn = np.concatenate([
+        random.permutation(members)[: min(shots, max(len(members) // 2, 1))]
+        for members in (np.flatnonzero(targets == label) for label in shown)
+    ])  # fmt: skip
+    return drawn, np.setdiff1d(np.arange(len(targets)), drawn)
+
+
+def summary(shares: dict[str, list[float]], seconds: dict[str, list[float]]) -> list[dict]:
+    """Mean and interval of each method over the drawings."""
+    drawings = len(shares["zero-shot"])
     return [
         {
             "who": name,
             "accuracy": statistics.mean(values),
-            "half": STUDENT[seeds] * statistics.stdev(values) / seeds**0.5,
+            "half": STUDENT[drawings] * statistics.stdev(values) / drawings**0.5,
             "against zero-shot": statistics.mean(
                 a - b for a, b in zip(values, shares["zero-shot"], strict=True)
             ),
@@ -149,6 +174,36 @@ def measure(encoder, labels: LabelSet, embeddings: Embeddings, targets, shots: i
         }
         for name, values in shares.items()
     ]  # fmt: skip
+
+
+def tuned(
+    encoder, labels: LabelSet, embeddings: Embeddings, targets, pictures: list, shots: int, seeds: int
+) -> list[dict]:
+    """As `measure`, of what `anmok adapt --tune` tries beside the others."""
+    from anmok.adapt.tuning import LearnedPrompts, TowerTuning
+
+    shares: dict[str, list[float]] = {}
+    seconds: dict[str, list[float]] = {}
+    texts = adapting.label_texts(encoder, labels)
+    for seed in range(seeds):
+        drawn, asked = draw(targets, shots, np.random.default_rng([seed, shots]), range(len(labels)))
+        vectors, truth = embeddings.vectors.astype(np.float64), targets[asked]
+        empty = np.empty((len(drawn), 0))
+        known = Known(vectors[drawn], empty, targets[drawn], texts, encoder.logit_scale, labels.names)
+        examples = Examples(tuple(pictures[row] for row in drawn), tuple(map(str, drawn)), targets[drawn], labels)
+        answers = {"zero-shot": vectors[asked] @ known.words.T}
+        start = time.perf_counter()
+        (head,) = LearnedPrompts(encoder.checkpoint, seed=seed).fit(known)
+        answers["learned prompts"] = head.logits(vectors[asked])
+        seconds.setdefault("learned prompts", []).append(time.perf_counter() - start)
+        start = time.perf_counter()
+        towers = TowerTuning(encoder, examples, folder=None, seed=seed)
+        other = towers.tuned()
+        seconds.setdefault("LoRA", []).append(time.perf_counter() - start)
+        answers["LoRA"] = other.encode_image([pictures[row] for row in asked]).vectors @ towers.words(other).T
+        for name, answer in answers.items():
+            shares.setdefault(name, []).append(float((answer.argmax(axis=1) == truth).mean()))
+    return summary(shares, seconds)
 
 
 def active(encoder, labels: LabelSet, embeddings: Embeddings, targets, seeds: int) -> list[dict]:
@@ -192,17 +247,13 @@ def honest(encoder, labels: LabelSet, embeddings: Embeddings, targets, seeds: in
         random = np.random.default_rng([seed, 16])
         order = random.permutation(len(labels))
         strange, shown = order[: max(len(labels) // 5, 1)], np.sort(order[max(len(labels) // 5, 1) :])
-        drawn = np.concatenate([
-            random.permutation(members)[: min(16, max(len(members) // 2, 1))]
-            for members in (np.flatnonzero(targets == label) for label in shown)
-        ])  # fmt: skip
+        drawn, rest = draw(targets, 16, random, shown)
         names = tuple(map(str, drawn))
         kept = LabelSet([labels[int(label)] for label in shown])
         files = tuple(name.encode() for name in names)
         examples = Examples(files, names, np.searchsorted(shown, targets[drawn]), kept)
         given = Embeddings(embeddings.vectors[drawn], embeddings.fingerprint)
         result = adapt(encoder, examples, embed=lambda *_, given=given, **__: given, seed=seed)
-        rest = np.setdiff1d(np.arange(len(targets)), drawn)
         asked, strangers = (rest[np.isin(targets[rest], part)] for part in (shown, strange))
         known = Embeddings(embeddings.vectors[asked], embeddings.fingerprint)
         truth = np.searchsorted(shown, targets[asked])

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from anmok.checkpoints import Checkpoint
     from anmok.encoder import Encoder, Picture
 
 __all__ = ["FeatureCache"]
@@ -72,6 +73,11 @@ class FeatureCache:
             places = [("patches", "<f2", patches), ("local", "<f2", local)]
             self._dense_type = np.dtype([("embedding", "<f4", (encoder.dimension,)), *places])
             self._dense = self._rows(f"{encoder.fingerprint}.features", self._dense_type, self.limit - share)
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The encoder's."""
+        return self.encoder.checkpoint
 
     def embed(
         self, pictures: Picture | Sequence[Picture], *, on_error: Literal["raise", "skip"] = "raise"

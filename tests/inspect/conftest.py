@@ -21,7 +21,7 @@ class PlainEncoder:
         spec=SimpleNamespace(image=SimpleNamespace(width=10, layers=2)),  # one depth, of ten numbers
     )
 
-    def features(self, pictures, *, on_error="raise", batch_size=16, cache=None):
+    def features(self, pictures):
         pixels = np.stack([np.asarray(read(one)) for one in pictures]).astype(np.float32) / 255
         assert pixels.shape[1:] == (48, 48, 3)
         cells = pixels.reshape(-1, 6, 8, 6, 8, 3).swapaxes(2, 3)

@@ -8,6 +8,7 @@ from scipy import stats
 from tests.inspect.conftest import PlainEncoder, part, spot_of
 
 from anmok.errors import FingerprintMismatch, InspectionError, PictureError
+from anmok.feature_cache import FeatureCache
 from anmok.inspect import Inspector
 from anmok.inspect.fitting import FEW
 
@@ -169,3 +170,16 @@ class TestSaved:
         (tmp_path / "inspector.json").write_text(json.dumps({**facts, "format": 2}))
         with pytest.raises(InspectionError, match="another anmok"):
             Inspector.load(tmp_path, PlainEncoder())
+
+
+def test_with_a_cache_every_tile_is_encoded_once(tiny_encoder, monkeypatch, tmp_path):
+    pictures, asked, features = [part(seed) for seed in range(FEW + 4)], [], tiny_encoder.features
+    monkeypatch.setattr(tiny_encoder, "features", lambda tiles, **how: asked.extend(tiles) or features(tiles, **how))
+    plain = Inspector.fit(tiny_encoder, pictures)
+    twice, asked[:] = len(asked), []
+    cached = Inspector.fit(tiny_encoder, pictures, cache=FeatureCache(tiny_encoder, tmp_path))
+    assert twice == 1 + 2 * len(asked[1:])  # the first is a blank tile, to see what its features are like
+    assert np.allclose(cached.good, plain.good, rtol=0.05)  # in half precision the coreset may take a neighbour
+    asked[:] = []
+    again = Inspector.fit(tiny_encoder, pictures, cache=FeatureCache(tiny_encoder, tmp_path))
+    assert len(asked) == 1 and np.array_equal(again.good, cached.good)

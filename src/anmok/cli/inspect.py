@@ -50,13 +50,16 @@ def fit(
     anmok inspect fit good/ --output nuts.inspector
     anmok inspect run line/ --inspector nuts.inspector --html found.html
     """
+    from anmok.feature_cache import FeatureCache
     from anmok.inspect import Inspector
 
     files = options.expand(pictures)
     with show_progress():
+        encoder = options.open_encoder(model, precision="fp32")
         inspector = Inspector.fit(
-            options.open_encoder(model, precision="fp32"),
+            encoder,
             files,
+            cache=FeatureCache(encoder),
             memory_mib=memory_mib,
             false_alarms=false_alarms,
             max_tiles=max_tiles,

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from anmok.encoder import Encoder, Picture
+    from anmok.encoder import Picture
+    from anmok.inspect.look import Source
     from anmok.inspect.tiling import Tiling
 
 __all__ = ["FEW", "Fitted", "fit_few", "fit_many"]
@@ -54,21 +55,21 @@ class Fitted:
 
 
 def fit_many(
-    encoder: Encoder, pictures: Sequence[Picture], tiling: Tiling, *, entries: int, false_alarms: float, seed: int
+    source: Source, pictures: Sequence[Picture], tiling: Tiling, *, entries: int, false_alarms: float, seed: int
 ) -> Fitted:
     """PatchCore's memory of many good pictures.
 
     Where a third of them is enough for the promise, that third is held out of the memory. Otherwise the memory is made
     in FOLDS folds and each picture is measured by the folds that it is not in, so that all of them are used for both.
 
-    The pictures are encoded twice: once for the memory, once to measure them. So what is held at a time stays small.
+    Features are asked for twice, once for the memory and once to measure the pictures, so that few are held at a time.
     """
     rng = np.random.default_rng(seed)
     each = max(64, POOL // len(pictures))
     samples: dict[int, NDArray[np.float32]] = {}
     places, failed = 0, []
     with progress.task("looking at good pictures", len(pictures)) as advance:
-        for index, _, features in look(encoder, pictures, tiling):
+        for index, _, features in look(source, pictures, tiling):
             if isinstance(features, PictureError):
                 failed.append(Failure(index, features.picture, features.reason))
             else:
@@ -88,7 +89,7 @@ def fit_many(
     held_out = [index for index, fold in fold_of.items() if folds > 1 or fold < 0]
     scores, peaks = [], []
     with progress.task("measuring good pictures", len(held_out)) as advance:
-        for position, _, features in look(encoder, [pictures[i] for i in held_out], tiling):
+        for position, _, features in look(source, [pictures[i] for i in held_out], tiling):
             if not isinstance(features, PictureError):  # else: gone since it was first read
                 fold = fold_of[held_out[position]]
                 score, peak = _measured(memory, features, tiling, fold if folds > 1 else None)
@@ -102,7 +103,7 @@ def fit_many(
     )
 
 
-def fit_few(encoder: Encoder, canvases: Sequence[Image.Image], tiling: Tiling, *, entries: int, seed: int) -> Fitted:
+def fit_few(source: Source, canvases: Sequence[Image.Image], tiling: Tiling, *, entries: int, seed: int) -> Fitted:
     """AnomalyDINO's memory of one good picture or a few: every place of them.
 
     With two or more, each picture is a fold of its own. Turned copies are added where they bring the good pictures
@@ -110,17 +111,17 @@ def fit_few(encoder: Encoder, canvases: Sequence[Image.Image], tiling: Tiling, *
     of slightly disturbed copies of it: a guess.
     """
     rng = np.random.default_rng(seed)
-    looks = features_of(encoder, canvases, tiling)
+    looks = features_of(source, canvases, tiling)
     plain = [_flat(features) for features in looks]
     places = sum(map(len, plain))
     with progress.task("turning good pictures", len(plain)) as advance:
         turned = []
         for canvas, flat in zip(canvases, plain, strict=True):
-            turned.append(np.concatenate([flat, turned_features(encoder, canvas, tiling)]))
+            turned.append(np.concatenate([flat, turned_features(source, canvas, tiling)]))
             advance(1)
     if len(looks) == 1:
         memory = Memory.of(_keep(turned, entries, share=1.0, rng=rng), relative=False)
-        copies = features_of(encoder, list(disturbed(canvases[0])), tiling)
+        copies = features_of(source, list(disturbed(canvases[0])), tiling)
         scores, peaks = _all_measured(memory, copies, [None] * len(copies), tiling)
         return Fitted(memory, scores, peaks, 1, places, turned=True, calibrated=False)
     fits = []

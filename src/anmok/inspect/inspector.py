@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from anmok.encoder import Encoder, Picture
+    from anmok.feature_cache import FeatureCache
     from anmok.inspect.memory import Memory
 
 __all__ = ["MAX_TILES", "Inspector"]
@@ -82,6 +83,7 @@ class Inspector:
         method: Method | None = None,
         seed: int = 0,
         on_error: Literal["raise", "skip"] = "raise",
+        cache: FeatureCache | None = None,
     ) -> Inspector:
         """Learn from pictures of good parts.
 
@@ -95,6 +97,8 @@ class Inspector:
             method: None chooses by the number of pictures.
             seed: of everything that is drawn.
             on_error: "skip" lists a bad picture in `failed`; "raise" raises.
+            cache: of this encoder. Each picture is then encoded once, where it is otherwise twice, and not at all when
+                another fit has seen it.
 
         Raises:
             InspectionError: there is no usable picture, or an option cannot be used.
@@ -108,15 +112,16 @@ class Inspector:
             raise InspectionError(_nothing(failed))
         if method == "patch memory" and opened is not None and len(opened) < 2:
             raise InspectionError("a patch memory needs two good pictures or more: leave the method to anmok")
+        source = cache or encoder
         cells, channels = places_of_tile(encoder)
         tiling = Tiling.choose(size, tile=encoder.checkpoint.transform.size, cells=cells, most=max_tiles)
         entries = int(memory_mib * 2**20) // (channels * BYTES)
         use = method or ("few-shot" if opened is not None else "patch memory")
         if use == "few-shot" and opened is not None:
-            fitted = fit_few(encoder, [tiling.fit(one) for one in opened], tiling, entries=entries, seed=seed)
+            fitted = fit_few(source, [tiling.fit(one) for one in opened], tiling, entries=entries, seed=seed)
             fitted.failed = failed
         else:
-            fitted = fit_many(encoder, items, tiling, entries=entries, false_alarms=false_alarms, seed=seed)
+            fitted = fit_many(source, items, tiling, entries=entries, false_alarms=false_alarms, seed=seed)
         if fitted.failed and on_error == "raise":
             raise PictureError(fitted.failed[0].picture, fitted.failed[0].error)
         return cls(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -18,17 +18,30 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from anmok.encoder import Encoder, Picture
+    from anmok.checkpoints import Checkpoint
+    from anmok.encoder import Picture
+    from anmok.features import Features
     from anmok.inspect.tiling import Tiling
 
-__all__ = ["features_of", "look", "median_size", "places_of_tile"]
+__all__ = ["Source", "features_of", "look", "median_size", "places_of_tile"]
 
-AT_ONCE = 16  # tiles per run of the encoder
+AT_ONCE = 16  # tiles that are encoded together
 SAMPLED = 16  # pictures whose size is looked at
 
 
+class Source(Protocol):
+    """Where features come from: an encoder, or a cache in front of one."""
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The encoder's."""
+
+    def features(self, pictures: Any) -> Features:
+        """As `Encoder.features`."""
+
+
 def look(
-    encoder: Encoder, pictures: Sequence[Picture], tiling: Tiling
+    source: Source, pictures: Sequence[Picture], tiling: Tiling
 ) -> Iterator[tuple[int, Image.Image | None, NDArray[np.float32] | PictureError]]:
     """Features of each picture, in order.
 
@@ -39,7 +52,7 @@ def look(
     for start in range(0, len(pictures), together):
         opened = [_open(picture) for picture in pictures[start : start + together]]
         usable = [picture for picture in opened if not isinstance(picture, PictureError)]
-        features = iter(features_of(encoder, [tiling.fit(picture) for picture in usable], tiling))
+        features = iter(features_of(source, [tiling.fit(picture) for picture in usable], tiling))
         for offset, picture in enumerate(opened):
             if isinstance(picture, PictureError):
                 yield start + offset, None, picture
@@ -47,19 +60,19 @@ def look(
                 yield start + offset, picture, next(features)
 
 
-def features_of(encoder: Encoder, canvases: Sequence[Image.Image], tiling: Tiling) -> list[NDArray[np.float32]]:
+def features_of(source: Source, canvases: Sequence[Image.Image], tiling: Tiling) -> list[NDArray[np.float32]]:
     """Features [rows, columns, c] of each canvas."""
     if not canvases:
         return []
-    local = _local(encoder, [tile for canvas in canvases for tile in tiling.cut(canvas)])
+    local = _local(source, [tile for canvas in canvases for tile in tiling.cut(canvas)])
     count = len(tiling)
     return [tiling.join(local[start : start + count]) for start in range(0, len(local), count)]
 
 
-def places_of_tile(encoder: Encoder) -> tuple[tuple[int, int], int]:
+def places_of_tile(source: Source) -> tuple[tuple[int, int], int]:
     """(rows, columns) of places that the encoder tells of one tile, and the length of their features."""
-    tile = np.zeros((*encoder.checkpoint.transform.size, 3), np.uint8)
-    _, rows, columns, channels = _local(encoder, [tile]).shape
+    tile = np.zeros((*source.checkpoint.transform.size, 3), np.uint8)
+    _, rows, columns, channels = _local(source, [tile]).shape
     return (rows, columns), channels
 
 
@@ -75,12 +88,12 @@ def median_size(pictures: Sequence[Picture]) -> tuple[int, int] | None:
     return round(height), round(width)
 
 
-def _local(encoder: Encoder, tiles: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+def _local(source: Source, tiles: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
     """[tiles, rows, columns, c]. Tiles are square, so that NaFlex towers give all of them the same rows and columns."""
     with progress.quiet():
-        local = encoder.features(tiles, batch_size=AT_ONCE).local
+        local = source.features(tiles).local
     places = np.stack(local) if isinstance(local, list) else local
-    return balanced(places, local_widths(encoder.checkpoint.spec))
+    return balanced(places, local_widths(source.checkpoint.spec))
 
 
 def _open(picture: Picture) -> Image.Image | PictureError:

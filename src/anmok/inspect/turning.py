@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from anmok.encoder import Encoder
+    from anmok.inspect.look import Source
     from anmok.inspect.tiling import Tiling
 
 __all__ = ["disturbed", "turned_features"]
@@ -22,7 +22,7 @@ __all__ = ["disturbed", "turned_features"]
 ANGLES = (45, 90, 135, 180, 225, 270, 315)
 
 
-def turned_features(encoder: Encoder, canvas: Image.Image, tiling: Tiling) -> NDArray[np.float32]:
+def turned_features(source: Source, canvas: Image.Image, tiling: Tiling) -> NDArray[np.float32]:
     """Features [n, c] of a canvas turned by eighths, as AnomalyDINO does (Damm et al. 2024, arXiv 2405.14529).
 
     Not mirrored: a mirrored part is often a wrong one. Places that the turned picture does not cover are left out.
@@ -30,7 +30,7 @@ def turned_features(encoder: Encoder, canvas: Image.Image, tiling: Tiling) -> ND
     whole, (rows, columns) = Image.new("L", canvas.size, 255), tiling.grid
     kept = []
     turned = [canvas.rotate(angle, Image.Resampling.BICUBIC) for angle in ANGLES]
-    for angle, features in zip(ANGLES, features_of(encoder, turned, tiling), strict=True):
+    for angle, features in zip(ANGLES, features_of(source, turned, tiling), strict=True):
         cover = whole.rotate(angle).resize((columns, rows), Image.Resampling.BOX)
         kept.append(features[_inside(np.asarray(cover) == 255)])
     return np.concatenate(kept)
