@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from anmok.checkpoints import Checkpoint
     from anmok.features import Places
-    from anmok.pictures.read import Needed
+    from anmok.pictures import Prepared, Preparer
     from anmok.runtime.dense import DenseTower
 
     Picture = str | Path | bytes | Image.Image | NDArray[np.uint8]
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["Encoder", "as_list"]
 
 CHUNK = 2048  # texts that are looked at together for beginnings and lengths in common
-Prepared = tuple["NDArray[Any]", ...]  # one picture as its tower takes it: (pixels,) or (patches, mask, shape)
 
 
 class Encoder:
@@ -120,6 +119,26 @@ class Encoder:
                 self._towers.worked("image", time.perf_counter() - began)
                 began = time.perf_counter()
         return inputs.embeddings(vectors, self.dimension, self.fingerprint)
+
+    def preparer(self, *, whole: bool = False) -> Preparer:
+        """What makes of a picture what the tower takes, for use in other processes.
+
+        Args:
+            whole: no JPEG is shrunk while decoding, though that was found to be near enough.
+        """
+        from anmok.pictures import Preparer
+
+        return Preparer(self.checkpoint.transform, self._towers.shrinks and not whole)
+
+    def encode_prepared(self, pictures: Sequence[Prepared]) -> Embeddings:
+        """Encode what `preparer` made of pictures, in one run of the tower; as `encode_image` would.
+
+        Returns:
+            Embeddings [n, d].
+        """
+        if not pictures:
+            return Embeddings(np.empty((0, self.dimension), np.float32), self.fingerprint)
+        return Embeddings(unit(self._run_image(list(pictures))), self.fingerprint)
 
     def features(
         self,
@@ -214,8 +233,8 @@ class Encoder:
         with ThreadPoolExecutor(self._threads or None, "anmok-read") as pool:
 
             def submit(start: int) -> list[Any]:
-                needed = self.checkpoint.transform.needed if self._towers.shrinks and not whole else None
-                return [pool.submit(self._prepare_one, item, needed) for item in items[start : start + batch_size]]
+                prepare = self.preparer(whole=whole)
+                return [pool.submit(_tried, prepare, item) for item in items[start : start + batch_size]]
 
             ahead = submit(0) if items else []
             for start in starts:
@@ -226,19 +245,6 @@ class Encoder:
                     for future in ahead:
                         future.cancel()
                     raise
-
-    def _prepare_one(self, picture: Picture, needed: Needed | None) -> Prepared | PictureError:
-        from anmok.pictures import read
-
-        transform = self.checkpoint.transform
-        try:
-            image = read(picture, needed=needed)
-        except PictureError as error:
-            return error
-        if transform.resize == "naflex":
-            patches, mask, shape = transform.patches(image)
-            return patches, mask, np.array(shape, np.int64)
-        return (transform(image),)
 
     def _run_image(self, batch: list[Prepared]) -> NDArray[np.float32]:
         arrays = _stacked(batch)
@@ -276,6 +282,13 @@ class _Inputs:
         """A row for every readable picture, from those of the distinct ones in parts [k, d]."""
         distinct = np.concatenate(vectors) if vectors else np.empty((0, dimension), np.float32)
         return Embeddings(distinct[self.rows], fingerprint, np.array(self._indices, np.int64), tuple(self._failed))
+
+
+def _tried(prepare: Preparer, picture: Picture) -> Prepared | PictureError:
+    try:
+        return prepare(picture)
+    except PictureError as error:
+        return error
 
 
 def _stacked(batch: list[Prepared]) -> list[NDArray[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import uuid
@@ -17,13 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["locked", "write_whole"]
+__all__ = ["locked", "sync_file", "sync_folder", "write_whole"]
 
 PAUSE = 0.002  # seconds between two tries
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, *, lasting: bool = False) -> None:
     """Write a file, whole or not at all; makes its folder.
+
+    Args:
+        path: of the file.
+        content: of the file.
+        lasting: return only when it is on the disk, whatever happens to the machine.
 
     Raises:
         OSError: it cannot be written. What was there stays.
@@ -32,9 +38,33 @@ def write_whole(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         unfinished.write_bytes(content)
+        if lasting:
+            sync_file(unfinished)
         unfinished.replace(path)
+        if lasting:
+            sync_folder(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def sync_file(path: Path) -> None:
+    """Wait until the file's content is on the disk.
+
+    Never for an SQLite database that this process has open: closing the descriptor would drop SQLite's locks.
+    """
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the folder's list of names is on the disk. Windows neither needs nor offers it."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

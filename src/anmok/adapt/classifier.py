@@ -220,6 +220,15 @@ class AdaptedClassifier(Recognizer):
         save(self.encoder, folder)
         return load_checkpoint(folder).fingerprint
 
+    @staticmethod
+    def describe(folder: str | Path) -> dict[str, Any]:
+        """What `recogniser.json` of a folder says, without opening the encoder.
+
+        Raises:
+            RecogniserError: there is none, or it is damaged.
+        """
+        return _read(Path(folder))[0]
+
     @classmethod
     def load(cls, folder: str | Path, encoder: Encoder | None = None) -> AdaptedClassifier:
         """Read it from its folder.

@@ -126,10 +126,13 @@ class Recognizer:
         Raises:
             LabelError: counts differ, or a label is not in the set.
         """
+        return self.fit_threshold_embeddings(self.encoder.encode_image(pictures), labels)
+
+    def fit_threshold_embeddings(self, embeddings: Embeddings, labels: Sequence[str | None]) -> float:
+        """As `fit_threshold`, for pictures that are encoded already."""
         wanted = {label for label in labels if label is not None}
         if unknown := sorted(wanted - {label.name for label in self.labels_named(wanted)}):
             raise LabelError(f"{unknown[0]!r} is not one of the labels. Use None for 'none of these'")
-        embeddings = self.encoder.encode_image(pictures)
         if len(embeddings) != len(labels):
             raise LabelError(f"{len(embeddings)} pictures but {len(labels)} labels: expected one per picture")
         known = np.array([label is not None for label in labels], bool)

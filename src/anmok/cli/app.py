@@ -19,6 +19,7 @@ from anmok.cli import (
     inspect,
     labels,
     models,
+    serve,
     store,
     train,
 )
@@ -70,4 +71,5 @@ for command in (
 app.add_typer(adapt.app, name="adapt")
 app.add_typer(inspect.app, name="inspect")
 app.add_typer(labels.app, name="labels")
+app.add_typer(serve.app, name="serve")
 app.add_typer(store.app, name="store")

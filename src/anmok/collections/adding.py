@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,12 +23,24 @@ from anmok.collections.folder import FileGone, content_hash, read_content
 from anmok.errors import PictureError, StoreError
 
 if TYPE_CHECKING:
+    from anmok.embeddings import Embeddings
     from anmok.encoder import Encoder, Picture
     from anmok.store import Item, Store
 
-__all__ = ["put_pictures"]
+__all__ = ["Encoded", "put_pictures"]
 
 GivenMetadata = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What is known of pictures already, so that they need not be decoded: row i of picture i.
+
+    `embeddings`: [n, d]. `sizes`: width and height of each, pixels, or None.
+    """
+
+    embeddings: Embeddings
+    sizes: Sequence[tuple[int | None, int | None]]
 
 
 def put_pictures(
@@ -38,8 +51,13 @@ def put_pictures(
     metadata: GivenMetadata,
     *,
     replace: bool,
+    encoded: Encoded | None = None,
 ) -> IndexReport:
     """Encode pictures and write them as rows. See `Collection.add` and `Collection.upsert`."""
+    if encoded is not None:
+        encoded.embeddings.require(store.contract["fingerprint"])
+        if not len(encoded.embeddings) == len(encoded.sizes) == len(pictures):
+            raise StoreError(f"{len(pictures)} pictures were given with {len(encoded.embeddings)} embeddings")
     names = _keys(pictures, keys)
     given = _metadata(metadata, len(names))
     if not replace and (taken := [item.key for item in store.get(names) if item is not None]):
@@ -56,8 +74,12 @@ def put_pictures(
         failed.extend(Failure(key, row["error"]) for key, row in batch.failed.items())
 
     with progress.task("adding pictures", len(names)) as advance:
-        for picture, key, own in zip(pictures, names, given, strict=True):
+        for row, (picture, key, own) in enumerate(zip(pictures, names, given, strict=True)):
             _take_in(batch, store.get([key])[0], picture, key, own)
+            if encoded is not None and batch.entries and (entry := batch.entries[-1]).key == key:
+                entry.vector = encoded.embeddings.vectors[row]
+                entry.metadata["width"], entry.metadata["height"] = encoded.sizes[row]
+                batch.fresh.pop(entry.metadata["hash"], None)
             if batch.full:
                 commit()
                 batch = Batch()

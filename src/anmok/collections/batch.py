@@ -10,13 +10,13 @@ import numpy as np
 
 from anmok import progress
 from anmok.collections.contract import writing
-from anmok.collections.folder import FileState, picture_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
+    from anmok.collections.folder import FileState
     from anmok.encoder import Encoder, Picture
     from anmok.store import Store
 
@@ -103,6 +103,8 @@ class Batch:
         """Fill vectors and sizes of what is fresh; the pictures that cannot be used become failures."""
         if not self.fresh:
             return
+        from anmok.pictures import picture_size
+
         hashes = list(self.fresh)
         with progress.quiet():  # one progress line for the whole run, not one for every batch
             embeddings = encoder.encode_image(list(self.fresh.values()), on_error="skip")

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from anmok.collections.adding import Encoded
     from anmok.collections.duplicates import DuplicateGroup
     from anmok.encoder import Encoder, Picture
-    from anmok.scores import Background
+    from anmok.scores import Background, Terms
     from anmok.store import CheckReport, Item, StoreStats
 
 __all__ = ["Collection", "CollectionStats"]
@@ -152,7 +153,12 @@ class Collection:
         return remove_folder(self._store, folder)
 
     def add(
-        self, pictures: Sequence[Picture], *, keys: Sequence[str] | None = None, metadata: Metadata = None
+        self,
+        pictures: Sequence[Picture],
+        *,
+        keys: Sequence[str] | None = None,
+        metadata: Metadata = None,
+        encoded: Encoded | None = None,
     ) -> IndexReport:
         """Take in single pictures: paths, bytes, PIL pictures or uint8 arrays [h, w, 3].
 
@@ -160,20 +166,27 @@ class Collection:
             pictures: a list. Bad ones are listed in the report, the others are taken in.
             keys: one for each; needed for pictures that are no files. A file's key is its absolute path otherwise.
             metadata: one mapping for all or one for each, for `where` to filter by and hits to carry.
+            encoded: their embeddings and sizes, where they are known already; nothing is decoded then.
 
         Raises:
+            FingerprintMismatch: the embeddings are of another encoder.
             StoreError: a key is there already, or keys or metadata do not fit the pictures.
         """
-        return put_pictures(self._store, self.encoder, pictures, keys, metadata, replace=False)
+        return put_pictures(self._store, self.encoder, pictures, keys, metadata, replace=False, encoded=encoded)
 
     def upsert(
-        self, pictures: Sequence[Picture], *, keys: Sequence[str] | None = None, metadata: Metadata = None
+        self,
+        pictures: Sequence[Picture],
+        *,
+        keys: Sequence[str] | None = None,
+        metadata: Metadata = None,
+        encoded: Encoded | None = None,
     ) -> IndexReport:
         """As `add`, and replace what is there.
 
         An unchanged picture is not encoded again. Without `metadata` what a row has of the caller's stays.
         """
-        return put_pictures(self._store, self.encoder, pictures, keys, metadata, replace=True)
+        return put_pictures(self._store, self.encoder, pictures, keys, metadata, replace=True, encoded=encoded)
 
     def delete(self, keys: Sequence[str]) -> int:
         """Take pictures out by path or key (files stay; `add_folder` would take them in again). Returns how many."""
@@ -208,6 +221,7 @@ class Collection:
         where: Mapping[str, Any] | None = None,
         *,
         exact: bool | None = None,
+        terms: Terms | None = None,
     ) -> list[Hit]:
         """Find the pictures nearest to a query, best first.
 
@@ -217,6 +231,7 @@ class Collection:
             top: how many.
             where: a filter on metadata, such as {"folder": "bags"}; see `anmok.store.filters`.
             exact: True compares all pictures, False asks the index, None decides by their number.
+            terms: weight and kind of what Embeddings were made of, which scores depend on; one text unless given.
 
         Returns:
             Hits with a `score` that means the same for every query, and whether the picture is `found`, that is
@@ -230,7 +245,7 @@ class Collection:
         matches = self._store.search(vector.vectors, top, where=where, exact=exact)[0]
         if self._background is None:
             self._background = scores.background(self.encoder)
-        return as_hits(matches, self._background, terms_of(query))
+        return as_hits(matches, self._background, terms or terms_of(query))
 
     def near_duplicates(
         self, threshold: float = 0.97, *, where: Mapping[str, Any] | None = None

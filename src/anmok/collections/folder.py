@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import stat
-import warnings
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from anmok.errors import AnmokError, PictureError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from PIL import Image
-
-    from anmok.encoder import Picture
 
 __all__ = [
     "MAX_FILE_BYTES",
@@ -29,7 +22,6 @@ __all__ = [
     "content_hash",
     "file_state",
     "is_picture_name",
-    "picture_size",
     "read_content",
     "walk",
 ]
@@ -122,39 +114,6 @@ def read_content(path: str) -> Content:
 def content_hash(data: bytes) -> str:
     """BLAKE2b-128 of a file's bytes, in hexadecimal."""
     return blake2b(data, digest_size=16).hexdigest()
-
-
-def picture_size(picture: Picture) -> tuple[int | None, int | None]:
-    """Width and height of a picture as it is seen (upright); None where they cannot be told.
-
-    Args:
-        picture: bytes of a file (only its header is read), PIL picture, or array [h, w, ...].
-    """
-    if isinstance(picture, np.ndarray):
-        return int(picture.shape[1]), int(picture.shape[0])
-    try:
-        return _size_of_bytes(picture) if isinstance(picture, bytes) else _upright_size(cast("Image.Image", picture))
-    except Exception:  # its pixels were read before; if its metadata is odd, the size is left open
-        return None, None
-
-
-def _size_of_bytes(data: bytes) -> tuple[int, int]:
-    from PIL import Image
-
-    from anmok.pictures import FORMATS
-
-    formats = [*FORMATS, *(name for name in ("HEIF",) if name in Image.OPEN)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with Image.open(io.BytesIO(data), formats=formats) as picture:
-            return _upright_size(picture)
-
-
-def _upright_size(picture: Image.Image) -> tuple[int, int]:
-    from anmok.pictures.color import lies_on_its_side
-
-    width, height = picture.size
-    return (height, width) if lies_on_its_side(picture) else (width, height)
 
 
 def _reason(error: OSError) -> str:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from anmok.encoder import Encoder, Picture
     from anmok.scores import Terms
 
-__all__ = ["Term", "format_query", "parse_query", "query_vector", "terms_of"]
+__all__ = ["Term", "combine", "format_query", "parse_query", "query_vector", "terms_of"]
 
 SIGN = re.compile(r"(?:(?<=\s)|^)[+-](?=\s|$)")
 WEIGHT = re.compile(r"([+-]?)(\d+(?:\.\d*)?|\.\d+)[ \t]*:")
@@ -133,11 +133,21 @@ def _combine(terms: list[Term], encoder: Encoder) -> NDArray[np.float32]:
     picture_rows = iter(encoder.encode_image([Path(name).expanduser() for name in pictures])) if pictures else iter(())
     text_rows = iter(encoder.encode_text(texts)) if texts else iter(())
     vectors = np.stack([next(picture_rows if term.is_picture else text_rows) for term in terms])
-    weights = np.array([term.weight for term in terms], np.float32)
-    total = weights @ unit(vectors)
-    if np.linalg.norm(total) < 1e-4 * np.abs(weights).sum():
+    return combine(vectors, [term.weight for term in terms])
+
+
+def combine(vectors: NDArray[np.float32], weights: Sequence[float]) -> NDArray[np.float32]:
+    """The unit vector [d] of a query from those of its terms [n, d].
+
+    Raises:
+        QueryError: they cancel out.
+    """
+    factors = np.array(weights, np.float32)
+    total = factors @ unit(vectors)
+    if np.linalg.norm(total) < 1e-4 * np.abs(factors).sum():
         raise QueryError("the terms of the query cancel out: nothing is left to search for")
-    return _row(Embeddings(unit(total[None]), encoder.fingerprint))
+    vector: NDArray[np.float32] = unit(total[None])[0]
+    return vector
 
 
 def _row(embeddings: Embeddings) -> NDArray[np.float32]:

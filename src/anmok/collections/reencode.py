@@ -30,8 +30,9 @@ from anmok.collections.contract import contract_of, is_retired, require_encoder,
 from anmok.collections.folder import FileGone, FileState, file_state, read_content
 from anmok.collections.indexing import FOLDERS
 from anmok.errors import FingerprintMismatch, PictureError, StoreError
+from anmok.files import sync_folder
 from anmok.store import Store
-from anmok.store.database import DATABASE, sync_folder
+from anmok.store.database import DATABASE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from anmok.errors import StoreBusy, StoreDamaged, StoreError, StoreTooNew
+from anmok.files import sync_file, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -39,7 +40,6 @@ __all__ = [
     "create_database",
     "from_json",
     "from_key",
-    "sync_folder",
     "to_json",
     "to_key",
     "translated_errors",
@@ -312,26 +312,6 @@ def _publish(draft: Path, path: Path) -> bool:
         draft.rename(path)
     sync_folder(path.parent)
     return True
-
-
-def sync_file(path: Path) -> None:
-    """Wait until the file's content is on the disk.
-
-    Never for a database that this process has open: closing the descriptor would drop SQLite's locks.
-    """
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the folder's list of names is on the disk. Windows neither needs nor offers it."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

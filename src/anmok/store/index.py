@@ -29,9 +29,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from anmok.files import write_whole
+from anmok.files import sync_folder, write_whole
 from anmok.settings import settings
-from anmok.store.database import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anmok.errors import StoreDamaged, StoreError
+from anmok.files import sync_file, sync_folder
 from anmok.store import index as files
 from anmok.store.database import (
     DATABASE,
     Database,
     from_key,
-    sync_file,
-    sync_folder,
     translated_errors,
 )
 from anmok.store.rows import count_rows, read_blocks, read_rows

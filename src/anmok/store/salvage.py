@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anmok.errors import StoreError
-from anmok.store.database import DATABASE, PAGE_BYTES, Database, create_database, from_key, sync_folder, to_json
+from anmok.files import sync_folder
+from anmok.store.database import DATABASE, PAGE_BYTES, Database, create_database, from_key, to_json
 from anmok.store.rows import STORED
 
 if TYPE_CHECKING:

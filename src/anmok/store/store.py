@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anmok.errors import FingerprintMismatch, QueryError, StoreDamaged, StoreError
+from anmok.files import sync_folder
 from anmok.store import repair, table
-from anmok.store.database import DATABASE, Database, create_database, from_json, from_key, sync_folder, to_json, to_key
+from anmok.store.database import DATABASE, Database, create_database, from_json, from_key, to_json, to_key
 from anmok.store.documents import Documents
 from anmok.store.exact import pairs
 from anmok.store.filters import condition

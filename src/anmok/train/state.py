@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from anmok.errors import AnmokError
+from anmok.files import sync_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +45,7 @@ def save_state(folder: Path, state: TrainingState, arrays: dict[str, Any], *, ke
         file.flush()
         os.fsync(file.fileno())
     unfinished.replace(path)
-    _sync_folder(folder)
+    sync_folder(folder)
     for old in sorted(folder.glob("step-*.pt"))[:-keep]:
         old.unlink(missing_ok=True)
     for torn in folder.glob("*.unfinished"):  # of a process that was killed
@@ -96,15 +97,3 @@ def restore_random(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"].cpu())
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"].cpu())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a loss of power, where the system can."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:  # Windows
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,0 +1,61 @@
+"""What the service counts, for Prometheus and for its own status page."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+__all__ = ["Metrics"]
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+ITEMS = (1, 2, 4, 8, 16, 32, 64, 128)
+RECENT_S = 60.0  # of which `per_second` is the mean
+
+
+class Metrics:
+    """Counters of one service."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        kept = self.registry
+        self.requests = Counter("anmok_requests", "Requests answered.", ["route", "method", "status"], registry=kept)
+        self.request_s = Histogram(
+            "anmok_request_seconds", "From the first byte of a request to the last of its answer.", ["route"],
+            buckets=SECONDS, registry=kept,
+        )  # fmt: skip
+        self.stage_s = Histogram(
+            "anmok_stage_seconds", "Of a request: fetch, decode, encode (with waiting), search.", ["stage"],
+            buckets=SECONDS, registry=kept,
+        )  # fmt: skip
+        self.run_items = Histogram(
+            "anmok_run_items", "Items in a run of a model.", ["model", "tower"], buckets=ITEMS, registry=kept
+        )
+        self.run_s = Histogram(
+            "anmok_run_seconds", "Of a run of a model.", ["model", "tower"], buckets=SECONDS, registry=kept
+        )
+        self.waiting = Gauge("anmok_waiting_items", "Items that wait for a model.", ["model", "tower"], registry=kept)
+        self.errors = Counter("anmok_errors", "Errors, of requests and of single items.", ["code"], registry=kept)
+        self.models = Gauge("anmok_model_loaded", "1 for each loaded model.", ["model", "image", "text"], registry=kept)
+        self.decoders_lost = Gauge(
+            "anmok_decoders_lost", "Decoders that died or were stopped at a picture.", registry=kept
+        )
+        self._recent: dict[str, deque[tuple[float, int]]] = {"image": deque(), "text": deque()}
+
+    def ran(self, model: str, tower: str, items: int, seconds: float) -> None:
+        """A run of a model is done."""
+        self.run_items.labels(model, tower).observe(items)
+        self.run_s.labels(model, tower).observe(seconds)
+        self._recent[tower].append((time.monotonic(), items))
+
+    def per_second(self, tower: str) -> float:
+        """Items a second over the last minute."""
+        recent, since = self._recent[tower], time.monotonic() - RECENT_S
+        while recent and recent[0][0] < since:
+            recent.popleft()
+        return sum(items for _, items in recent) / RECENT_S
+
+    def text(self) -> bytes:
+        """In Prometheus' text format."""
+        return generate_latest(self.registry)

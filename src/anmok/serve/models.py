@@ -1,0 +1,191 @@
+"""The models of a service: loaded by name when they are needed, let go when memory is short."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anmok.embeddings import Embeddings
+from anmok.errors import PictureError, did_you_mean
+from anmok.loading import load
+from anmok.serve.batching import Batcher
+from anmok.serve.decoder import Measured
+from anmok.serve.problems import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from anmok.encoder import Encoder
+    from anmok.pictures import Prepared
+    from anmok.serve.decoders import Decoders
+    from anmok.serve.metrics import Metrics
+    from anmok.serve.settings import ServiceSettings
+
+    Row = NDArray[np.float32]
+    Size = tuple[int | None, int | None]  # width, height; None where they cannot be told
+
+__all__ = ["Model", "Models"]
+
+GRAPH_SHARE = 1.5  # memory of a loaded model, by the size of its weights
+
+
+@dataclass(eq=False)
+class Model:
+    """A loaded model and the queues in front of its towers."""
+
+    name: str
+    encoder: Encoder
+    pictures: Batcher[Prepared, Row]
+    texts: Batcher[str, Row]
+    decoders: Decoders
+    metrics: Metrics
+    megabytes: float
+    used: float = field(default_factory=time.monotonic)
+    users: int = 0  # requests that hold it
+
+    async def encode_pictures(
+        self, pictures: Sequence[bytes | ApiError], *, client: str = ""
+    ) -> tuple[Embeddings, dict[int, PictureError | ApiError]]:
+        """Decode and encode pictures; errors among them are passed on.
+
+        Returns:
+            Embeddings of those that could be used, [k, d] (`indices` says which), and what is wrong with the others.
+        """
+        embeddings, _, failed = await self.encode_measured(pictures, client=client)
+        return embeddings, failed
+
+    async def encode_measured(
+        self, pictures: Sequence[bytes | ApiError], *, client: str = ""
+    ) -> tuple[Embeddings, list[Size], dict[int, PictureError | ApiError]]:
+        """As `encode_pictures`, with width and height of each picture that could be used."""
+        make = Measured(self.encoder.preparer())
+        with self.metrics.stage_s.labels("decode").time():
+            answers = await asyncio.gather(*(self._decoded(make, picture) for picture in pictures))
+        failed = {i: answer for i, answer in enumerate(answers) if isinstance(answer, PictureError | ApiError)}
+        decoded = {i: answer for i, answer in enumerate(answers) if isinstance(answer, list)}
+        with self.metrics.stage_s.labels("encode").time():
+            rows = await self.pictures.submit([tuple(arrays[1:]) for arrays in decoded.values()], client=client)
+        sizes = [_size(arrays[0]) for arrays in decoded.values()]
+        return self._embeddings(rows, list(decoded)), sizes, failed
+
+    async def encode_texts(self, texts: Sequence[str], *, client: str = "") -> Embeddings:
+        """Embeddings [n, d] of texts."""
+        with self.metrics.stage_s.labels("encode").time():
+            return self._embeddings(await self.texts.submit(texts, client=client), range(len(texts)))
+
+    def _embeddings(self, rows: Sequence[Row], indices: Sequence[int]) -> Embeddings:
+        vectors = np.stack(rows) if rows else np.empty((0, self.encoder.dimension), np.float32)
+        return Embeddings(vectors, self.encoder.fingerprint, np.array(indices, np.int64))
+
+    def close(self) -> None:
+        """Stop the queues."""
+        self.pictures.close()
+        self.texts.close()
+
+    async def _decoded(self, make: Measured, picture: bytes | ApiError) -> list[Any] | PictureError | ApiError:
+        if isinstance(picture, ApiError):
+            return picture
+        try:
+            return await self.decoders.run((make, picture))
+        except PictureError as error:
+            return error
+
+
+def _size(size: NDArray[np.int64]) -> Size:
+    width, height = int(size[0]), int(size[1])
+    return (width, height) if width and height else (None, None)
+
+
+class Models:
+    """All models that requests may name; used from one event loop."""
+
+    def __init__(self, settings: ServiceSettings, decoders: Decoders, metrics: Metrics) -> None:
+        self._settings, self._decoders, self._metrics = settings, decoders, metrics
+        self._loaded: dict[str, Model] = {}
+        self._loading = {name: asyncio.Lock() for name in settings.model_names}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The usual one first."""
+        return self._settings.model_names
+
+    @property
+    def loaded(self) -> list[Model]:
+        """Those in memory."""
+        return list(self._loaded.values())
+
+    @asynccontextmanager
+    async def use(self, name: str | None = None) -> AsyncIterator[Model]:
+        """A model, loaded if need be; it stays until the block is left.
+
+        Raises:
+            ApiError: there is no such model (404), or it cannot be loaded (503).
+        """
+        model = await self._get(name or self.names[0])
+        model.users += 1
+        try:
+            yield model
+        finally:
+            model.users -= 1
+            model.used = time.monotonic()
+
+    def close(self) -> None:
+        """Let go of all of them."""
+        for model in self.loaded:
+            self._unload(model)
+
+    async def _get(self, name: str) -> Model:
+        if name not in self._loading:
+            message = f"there is no model {name!r} here.{did_you_mean(name, self.names)} GET /v1/models lists them"
+            raise ApiError(404, message, code="model_not_found")
+        async with self._loading[name]:
+            if name not in self._loaded:
+                source = self._settings.source_of(name)
+                encoder = await asyncio.to_thread(load, source, precision=self._settings.precision)
+                model = self.of(name, encoder)
+                self._make_room(model.megabytes)
+                self._loaded[name] = model
+        return self._loaded[name]
+
+    def of(self, name: str, encoder: Encoder) -> Model:
+        """Queues in front of an encoder. The caller closes it; it is not among those that requests may name."""
+        settings, metrics = self._settings, self._metrics
+
+        def pictures(items: list[Prepared]) -> list[Row]:
+            return list(encoder.encode_prepared(items).vectors)
+
+        def texts(items: list[str]) -> list[Row]:
+            return list(encoder.encode_text(items).vectors)
+
+        how: dict[str, Any] = {
+            "size": settings.batch, "window_s": settings.window_ms / 1000, "waiting": settings.waiting
+        }  # fmt: skip
+        weights = sum(np.asarray(array).nbytes for array in encoder.checkpoint.weights.values())
+        return Model(
+            name,
+            encoder,
+            Batcher(pictures, **how, ran=lambda items, seconds: metrics.ran(name, "image", items, seconds)),
+            Batcher(texts, **how, ran=lambda items, seconds: metrics.ran(name, "text", items, seconds)),
+            self._decoders,
+            metrics,
+            GRAPH_SHARE * weights / 2**20,
+        )
+
+    def _make_room(self, megabytes: float) -> None:
+        """Let go of models that nobody uses, the longest unused first, until one more fits."""
+        idle = sorted((model for model in self.loaded if not model.users), key=lambda model: model.used)
+        for model in idle:
+            if sum(one.megabytes for one in self.loaded) + megabytes <= self._settings.model_mb:
+                return
+            self._unload(model)
+
+    def _unload(self, model: Model) -> None:
+        del self._loaded[model.name]
+        model.close()

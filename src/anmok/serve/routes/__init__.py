@@ -1,0 +1,18 @@
+"""The routes, a file for each subject: read the request, call the room that knows, answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anmok.serve.routes import classify, collections, embed, health, labels, models, pictures, search
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
+__all__ = ["routers"]
+
+
+def routers() -> list[APIRouter]:
+    """All of them."""
+    subjects = (classify, embed, search, collections, pictures, labels, models, health)
+    return [subject.router for subject in subjects]

@@ -1,0 +1,243 @@
+"""`/v1/collections/{name}/pictures`: take pictures in, list them, delete them, and show them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from anmok.collections.adding import Encoded
+from anmok.collections.batch import OWN_FIELDS
+from anmok.collections.folder import content_hash
+from anmok.errors import PictureError, QueryError
+from anmok.files import write_whole
+from anmok.serve.access import may_write
+from anmok.serve.decoder import Thumbnail
+from anmok.serve.pictures import MULTIPART, StoredPicture, UploadRoute, contents_of
+from anmok.serve.problems import ApiError
+from anmok.serve.routes.common import PROBLEMS, client, problem, service_of, thumbnail_address
+from anmok.serve.schemas import (
+    MOST,
+    Added,
+    AddedPicture,
+    AddRequest,
+    Deleted,
+    DeleteRequest,
+    Listed,
+    ListedPicture,
+    NewPicture,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from anmok.collections import Collection, IndexReport
+    from anmok.serve.service import Service
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["pictures"], route_class=UploadRoute, responses=PROBLEMS)
+Writes = Depends(may_write)
+KEPT_S = 86_400  # that a browser may keep a thumbnail
+
+
+@router.post("/v1/collections/{name}/pictures", dependencies=[Writes], openapi_extra=MULTIPART)
+async def add_pictures(request: Request, name: str, body: AddRequest) -> Added:
+    """Take pictures in. One whose id is there already is refused, the others are taken in."""
+    return await _take_in(request, name, body, replace=False)
+
+
+@router.put("/v1/collections/{name}/pictures", dependencies=[Writes], openapi_extra=MULTIPART)
+async def put_pictures(request: Request, name: str, body: AddRequest) -> Added:
+    """Take pictures in, in place of those with the same id. Metadata that is not given stays as it is."""
+    return await _take_in(request, name, body, replace=True)
+
+
+@router.get("/v1/collections/{name}/pictures")
+async def list_pictures(
+    request: Request,
+    name: str,
+    skip: Annotated[int, Query(ge=0)] = 0,
+    top: Annotated[int, Query(ge=1, le=MOST)] = 100,
+    where: str | None = None,
+) -> Listed:
+    """Pictures in the order that they were taken in. `where`: a filter, as JSON."""
+    service = service_of(request)
+    filtered = _filter(where)
+
+    def rows(collection: Collection) -> tuple[int, list[tuple[str, dict[str, Any]]]]:
+        keys = collection.keys(filtered)
+        part = keys[skip : skip + top]
+        items = zip(part, collection.get(part), strict=True)
+        return len(keys), [(key, dict(item.metadata)) for key, item in items if item is not None]
+
+    async with service.library.collection(name) as (opened, _):
+        total, found = await asyncio.to_thread(rows, opened.thing)
+    shown = []
+    for key, metadata in found:
+        number = service.library.id_of(key, metadata)
+        address = thumbnail_address(name, number)
+        shown.append(ListedPicture(id=number, metadata=service.library.shown(metadata), thumbnail=address))
+    return Listed(total=total, pictures=shown)
+
+
+@router.post("/v1/collections/{name}/pictures/delete", dependencies=[Writes])
+async def delete_pictures(request: Request, name: str, body: DeleteRequest) -> Deleted:
+    """Take pictures out. Uploads are deleted; files of indexed folders stay, and come back when it is indexed again."""
+    service = service_of(request)
+
+    def delete(collection: Collection) -> int:
+        if body.ids is not None:
+            named = (service.library.key_of(collection, number) for number in body.ids)
+            keys = [key for key in named if key is not None]
+        else:
+            keys = collection.keys(body.where)
+        deleted = collection.delete(keys)
+        for key in keys:
+            if not key.startswith("/"):
+                service.library.upload(name, key).unlink(missing_ok=True)
+        return deleted
+
+    async with service.library.collection(name) as (opened, _), opened.lock:
+        return Deleted(deleted=await asyncio.to_thread(delete, opened.thing))
+
+
+@router.get("/v1/collections/{name}/thumbnail", response_class=Response)
+async def thumbnail(
+    request: Request, name: str, id: str, side: Annotated[int, Query(ge=16, le=1024)] = 320
+) -> Response:
+    """A small JPEG of a picture."""
+    service = service_of(request)
+    file = await service.library.file(name, id)
+    try:
+        (content,) = await service.decoders.run((Thumbnail(side), str(file)))
+    except PictureError as error:
+        raise ApiError(404, error.reason, code="picture") from error
+    headers = {"Cache-Control": f"private, max-age={KEPT_S}"}
+    return Response(content.tobytes(), media_type="image/jpeg", headers=headers)
+
+
+@router.get("/v1/collections/{name}/file", response_class=Response)
+async def original(request: Request, name: str, id: str) -> Response:
+    """A picture as it is."""
+    service = service_of(request)
+    file = await service.library.file(name, id)
+    content = await asyncio.to_thread(file.read_bytes)
+    return Response(content, media_type=_media_type(content), headers={"Cache-Control": "private, max-age=60"})
+
+
+async def _take_in(request: Request, name: str, body: AddRequest, *, replace: bool) -> Added:
+    service = service_of(request)
+    wanted = [one if isinstance(one, NewPicture) else NewPicture(picture=one) for one in body.pictures]
+    contents = await contents_of(request, [one.picture for one in wanted])
+    async with service.library.collection(name) as (opened, model):
+        encoded, sizes, failed = await model.encode_measured(contents, client=client(request))
+        results = [
+            AddedPicture(id=one.id, error=problem(failed[i])) if i in failed else _named(request, one, contents[i])
+            for i, one in enumerate(wanted)
+        ]
+        async with opened.lock:
+            _refuse(service, name, opened.thing, wanted, results, replace=replace)
+            rows = [row for row, index in enumerate(encoded.indices) if results[index].error is None]
+            indices = [int(encoded.indices[row]) for row in rows]
+            known = Encoded(encoded[rows], [sizes[row] for row in rows])
+            chosen = [(results[i].id or "", contents[i], wanted[i].metadata) for i in indices]
+            report = await asyncio.to_thread(_write, service, name, opened.thing, chosen, known)
+    return Added(added=report.added, changed=report.changed, unchanged=report.unchanged, results=results)
+
+
+def _named(request: Request, one: NewPicture, content: bytes | ApiError) -> AddedPicture:
+    """The id of a picture that can be used: as given, the upload's file name, or its content's hash."""
+    if one.id is not None:
+        return AddedPicture(id=one.id)
+    uploads = getattr(request.state, "uploads", [])
+    if isinstance(one.picture, str) and one.picture.startswith("upload:"):
+        name = uploads[int(one.picture.removeprefix("upload:"))][0]
+        if name:
+            return AddedPicture(id=name.replace("\\", "/").rsplit("/", 1)[-1])
+    if isinstance(one.picture, StoredPicture):
+        return AddedPicture(id=one.picture.id)
+    return AddedPicture(id=content_hash(content) if isinstance(content, bytes) else None)
+
+
+def _refuse(
+    service: Service,
+    name: str,
+    collection: Collection,
+    wanted: list[NewPicture],
+    results: list[AddedPicture],
+    *,
+    replace: bool,
+) -> None:
+    """Note what is wrong with ids and metadata."""
+    seen: set[str] = set()
+    for one, result in zip(wanted, results, strict=True):
+        if result.error is not None or result.id is None:
+            continue
+        try:
+            service.library.upload(name, result.id)
+            if reserved := [field for field in one.metadata or {} if field in OWN_FIELDS]:
+                raise ApiError(422, f"the field {reserved[0]!r} is kept by the collection itself: use another name")
+            if result.id in seen:
+                raise ApiError(409, f"the id {result.id!r} is given twice")
+            if not replace and result.id in collection:
+                raise ApiError(409, f"{result.id!r} is in the collection already: PUT replaces it")
+        except ApiError as error:
+            result.error = problem(error)
+        seen.add(result.id)
+
+
+def _write(
+    service: Service,
+    name: str,
+    collection: Collection,
+    chosen: list[tuple[str, bytes | ApiError, dict[str, Any] | None]],
+    known: Encoded,
+) -> IndexReport:
+    """Files first, then rows: a row never points at nothing."""
+    files: list[Path] = []
+    for number, content, _ in chosen:
+        file = service.library.upload(name, number)
+        write_whole(file, content if isinstance(content, bytes) else b"", lasting=True)
+        files.append(file)
+    keys = [number for number, _, _ in chosen]
+    before = dict(zip(keys, collection.get(keys), strict=True))
+    metadata = [given if given is not None else _kept(before[number]) for number, _, given in chosen]
+    return collection.upsert(files, keys=keys, metadata=metadata, encoded=known)
+
+
+def _kept(item: Any) -> dict[str, Any]:
+    """A row's metadata of the client's."""
+    from anmok.collections.batch import user_metadata
+
+    return {} if item is None else user_metadata(item.metadata)
+
+
+def _filter(where: str | None) -> dict[str, Any] | None:
+    if not where:
+        return None
+    try:
+        value = json.loads(where)
+    except (ValueError, RecursionError) as error:
+        raise QueryError('where is a filter as JSON, such as {"folder": "bags"}') from error
+    if not isinstance(value, dict):
+        raise QueryError('where is a filter as JSON, such as {"folder": "bags"}')
+    return value
+
+
+KINDS = (
+    (0, b"\xff\xd8\xff", "image/jpeg"),
+    (0, b"\x89PNG", "image/png"),
+    (0, b"GIF8", "image/gif"),
+    (8, b"WEBP", "image/webp"),
+    (4, b"ftypavi", "image/avif"),
+    (0, b"BM", "image/bmp"),
+)
+
+
+def _media_type(content: bytes) -> str:
+    """By what is in it; what no browser shows as a picture is only ever downloaded."""
+    kinds = (kind for offset, mark, kind in KINDS if content.startswith(mark, offset))
+    return next(kinds, "application/octet-stream")

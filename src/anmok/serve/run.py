@@ -1,0 +1,79 @@
+"""A service as a process: uvicorn in front of the app, stopped gently."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from anmok.errors import SettingsError
+from anmok.serve.app import create_app
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from anmok.serve.settings import ServiceSettings
+
+__all__ = ["run"]
+
+GRACE_S = 30  # for requests that were accepted, when it is stopped
+IDLE_S = 75  # that a connection without a request is kept
+BACKLOG = 512
+
+
+def run(settings: ServiceSettings, *, started: Callable[[str], None] = lambda address: None) -> None:
+    """Serve until a signal comes; what was accepted is finished first.
+
+    Args:
+        settings: of the service.
+        started: told the address once it answers.
+
+    Raises:
+        SettingsError: the address is taken, or cannot be listened on.
+    """
+    listening = _listen(settings)
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,  # the door logs
+        server_header=False,
+        timeout_keep_alive=IDLE_S,
+        timeout_graceful_shutdown=GRACE_S,
+        h11_max_incomplete_event_size=64 << 10,
+    )
+    server = _Server(config, lambda: started(_address(settings.host, listening)))
+    server.run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Tells when it answers."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._tell = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._tell()
+
+
+def _listen(settings: ServiceSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        where = f"{settings.host}, port {settings.port}"
+        raise SettingsError(f"cannot listen on {where}: {error.strerror or error}; give another --port") from error
+    return listening
+
+
+def _address(host: str, listening: socket.socket) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listening.getsockname()[1]}"
