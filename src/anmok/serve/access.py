@@ -42,17 +42,17 @@ class Access:
         self._buckets: dict[str, tuple[float, float]] = {}  # client → requests left, and when that was so
 
     def client(self, connection: HTTPConnection) -> Client:
-        """Who asks.
+        """Who asks. Where no key is needed, an unknown one is as good as none: OpenAI's clients cannot send none.
 
         Raises:
             ApiError: no key where one is needed, or a wrong one (401).
         """
         given = _given(connection)
-        if given is not None:
-            key = self.keys.find(given)
-            if key is None:
-                raise ApiError(401, "this key is not known here: check it, or have a new one made")
+        key = None if given is None else self.keys.find(given)
+        if key is not None:
             return Client(key.id, key.scopes, self._rate if key.rate is None else key.rate)
+        if self.required and given is not None:
+            raise ApiError(401, "this key is not known here: check it, or have a new one made")
         if self.required:
             raise ApiError(401, "a key is needed: send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
         return Client(connection.client.host if connection.client else "local", rate=self._rate)

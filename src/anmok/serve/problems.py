@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI, Request
 
-__all__ = ["ApiError", "error_body", "handle_problems", "item_error"]
+__all__ = ["ApiError", "error_body", "handle_problems", "item_error", "told"]
 
 log = logging.getLogger("anmok.serve")
 
@@ -42,20 +42,28 @@ SHOWN = 5  # problems of one request that are named
 class ApiError(Exception):
     """An answer other than what was asked for.
 
-    `status`: of HTTP. `message`: for people. `code`: for programs; that of the status unless given. `retry_after`:
-    seconds, where it is worth trying again.
+    `status`: of HTTP. `message`: for people. `code`: for programs; that of the status unless given. `param`: the field
+    that is wrong. `retry_after`: seconds, where it is worth trying again.
     """
 
-    def __init__(self, status: int, message: str, *, code: str | None = None, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
-        self.status, self.message, self.retry_after = status, message, retry_after
+        self.status, self.message, self.param, self.retry_after = status, message, param, retry_after
         self.code = code or CODES[status]
 
 
-def error_body(code: str, message: str, *, status: int) -> dict[str, Any]:
+def error_body(code: str, message: str, *, status: int, param: str | None = None) -> dict[str, Any]:
     """The body of every error, in the shape that OpenAI's clients read too."""
     kind = "server_error" if status >= 500 else "invalid_request_error"
-    return {"error": {"code": code, "message": message, "type": kind, "param": None}}
+    return {"error": {"code": code, "message": message, "type": kind, "param": param}}
 
 
 def item_error(error: AnmokError | ApiError) -> dict[str, str]:
@@ -80,7 +88,8 @@ def handle_problems(app: FastAPI) -> None:
         headers = {} if error.retry_after is None else {"Retry-After": str(max(1, round(error.retry_after)))}
         if error.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
-        return answer(error.status, error.code, error.message, headers)
+        body = error_body(error.code, error.message, status=error.status, param=error.param)
+        return JSONResponse(body, status_code=error.status, headers=headers)
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> JSONResponse:
