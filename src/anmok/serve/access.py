@@ -6,6 +6,7 @@ Every route of the app runs `may_read`, because the app itself asks for it; a ro
 
 from __future__ import annotations
 
+import base64
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PUBLIC", "Access", "Client", "client_of", "may_read", "may_write"]
 
-PUBLIC = frozenset({"alive", "ready", "page", "page_file", "ping"})  # names of routes that anybody may ask
+PUBLIC = frozenset({"alive", "ready", "page", "page_file", "ping", "predict"})  # names of routes that anybody may ask
 ENTRIES = 10_000  # clients whose rate is remembered
 
 
@@ -108,4 +109,16 @@ def _given(connection: HTTPConnection) -> str | None:
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
+    # The key as the password in http://any:KEY@host, for clients that can only be given an address. A browser that was
+    # given one once would send it along for pages of other sites too: requests of pages are told by their Origin.
+    if scheme.lower() == "basic" and "origin" not in connection.headers:
+        return _password(token)
     return connection.headers.get("x-api-key")
+
+
+def _password(token: str) -> str | None:
+    try:
+        text = base64.b64decode(token, validate=True).decode()
+    except ValueError:
+        return None
+    return text.partition(":")[2] or None

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from anmok.serve.routes import classify, collections, embed, health, labels, models, openai, pictures, search
+from anmok.serve.routes import (
+    classify,
+    clip_retrieval,
+    collections,
+    embed,
+    health,
+    labels,
+    models,
+    openai,
+    pictures,
+    search,
+)
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -15,5 +26,5 @@ __all__ = ["routers"]
 def routers() -> list[APIRouter]:
     """All of them."""
     subjects = (classify, embed, search, collections, pictures, labels, models, health)
-    compatible = (openai,)
+    compatible = (openai, clip_retrieval)
     return [subject.router for subject in (*subjects, *compatible)]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from anmok.serve.embeddings_request import EmbeddingsRequest, Item
 from anmok.serve.pictures import contents_of
@@ -55,7 +55,7 @@ class OpenAIRoute(APIRoute):
         return handle_openai
 
 
-router = APIRouter(tags=["compatible"], route_class=OpenAIRoute, responses={**PROBLEMS, 400: {**PROBLEMS[422]}})
+router = APIRouter(tags=["compatible"], route_class=OpenAIRoute, responses={**PROBLEMS, 400: PROBLEMS[422]})
 
 
 class EmbeddingData(BaseModel):
@@ -82,6 +82,16 @@ class EmbeddingsResponse(BaseModel):
     model: str
     data: list[EmbeddingData]
     usage: Usage
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "id": "embd-5f0c", "object": "list", "created": 1780000000, "model": "anmok-mini",
+                "data": [{"object": "embedding", "index": 0, "embedding": [0.6, -0.8]}],
+                "usage": {"prompt_tokens": 5, "total_tokens": 5},
+            }
+        }
+    )  # fmt: skip
 
 
 @router.post("/v1/embeddings")
