@@ -40,6 +40,7 @@ __all__ = ["Library", "Opened"]
 
 SUFFIX = ".anmok"
 AD_HOC = 64  # lists of labels given in requests whose embeddings are remembered
+WAITING = 32  # requests that may wait for their lists of labels to be encoded
 HIDDEN = ("root", "mtime_ns")  # of a picture's metadata
 
 
@@ -68,6 +69,7 @@ class Library:
         self._open: dict[Path, Opened] = {}
         self._opening = asyncio.Lock()
         self._ad_hoc: OrderedDict[tuple[Any, ...], Classifier] = OrderedDict()
+        self._encoding, self._to_encode = asyncio.Lock(), 0  # lists of labels: one at a time
 
     def names(self, folder: Path) -> list[str]:
         """Of what a folder of the library holds, sorted."""
@@ -277,11 +279,23 @@ class Library:
         await self._delete(self._path(self.label_sets, name, "label set"))
 
     async def ad_hoc(self, model: Model, labels: Sequence[str], templates: str) -> Classifier:
-        """A classifier of labels that came with a request; those used last are remembered."""
+        """A classifier of labels that came with a request; those used last are remembered.
+
+        Raises:
+            ApiError: many others wait for theirs (429).
+        """
         key = (model.encoder.fingerprint, tuple(labels), templates)
         if key not in self._ad_hoc:
-            made = await asyncio.to_thread(Classifier, model.encoder, LabelSet(labels), templates=templates)
-            self._ad_hoc[key] = made
+            if self._to_encode >= WAITING:
+                raise ApiError(429, f"{self._to_encode} other lists of labels wait: try again", retry_after=1)
+            self._to_encode += 1
+            try:
+                async with self._encoding:
+                    if key not in self._ad_hoc:  # another request may have brought the same list
+                        made = await asyncio.to_thread(Classifier, model.encoder, LabelSet(labels), templates=templates)
+                        self._ad_hoc[key] = made
+            finally:
+                self._to_encode -= 1
             while len(self._ad_hoc) > AD_HOC:
                 self._ad_hoc.popitem(last=False)
         self._ad_hoc.move_to_end(key)

@@ -108,6 +108,8 @@ def handle_problems(app: FastAPI) -> None:
 def told(errors: Any) -> str:
     """What pydantic found, in a line."""
     lines = []
+    if errors and errors[0]["type"] == "json_invalid":
+        return f"the body is not JSON, from character {errors[0]['loc'][-1]} on: {errors[0]['ctx']['error']}"
     for one in errors[:SHOWN]:
         where = ".".join(str(part) for part in one["loc"] if part != "body") or "the body"
         lines.append(f"{where}: {one['msg']}")
