@@ -125,9 +125,9 @@ class _Move:
             for key, row, done in zip(keys, metadata, self.new.get(keys), strict=True):
                 self._take_in(key, row, done)
                 if self._batch.full:
-                    self._commit()
+                    self._commit(advance)
             advance(len(keys))
-        self._commit()
+        self._commit(advance)
 
     def drop_lost(self) -> None:
         """Rows that the old store lost meanwhile."""
@@ -169,9 +169,9 @@ class _Move:
         record: dict[str, Any] | None = self.new.documents(FAILED).get(key)
         return record
 
-    def _commit(self) -> None:
+    def _commit(self, advance: Callable[[int], None]) -> None:
         batch, self._batch = self._batch, Batch()
-        batch.encode(self.encoder)
+        batch.encode(self.encoder, advance)
         self.encoded += sum(entry.kind != "unchanged" for entry in batch.write(self.new))
         self.failed |= {key: row["error"] for key, row in batch.failed.items()}
 
@@ -204,7 +204,7 @@ def _open_sibling(store: Store, encoder: Encoder, *, discard: bool) -> Store:
             if not discard:
                 raise FingerprintMismatch(
                     f"an unfinished move to {fresh.contract['encoder']!r} is at {path}: finish it with that encoder,"
-                    " or throw it away with discard=True"
+                    " or throw it away (discard=True, or delete that folder)"
                 ) from error
             _discard(store)
         else:
