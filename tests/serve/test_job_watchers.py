@@ -9,6 +9,8 @@ import pytest
 
 from anmok import progress
 from anmok.errors import UnknownJob
+from anmok.serve.job import Job
+from anmok.serve.job_watchers import Watchers
 
 
 def collect(jobs, id, *, slow=0.0, seen=None):
@@ -54,24 +56,52 @@ def test_watchers_see_the_state_now_every_change_and_the_end(jobs, workshop):
     assert [job.state for job in asyncio.run(collect(jobs, first.id))] == ["done"]
 
 
-def test_a_slow_watcher_sees_the_newest_and_no_queue_grows(open_jobs, until):
+@pytest.mark.parametrize("slow", [0.0, 0.15])
+def test_no_watcher_is_shown_more_than_it_can_take(slow, open_jobs):
     def busy(arguments, job):
+        end = time.monotonic() + 0.5
         with progress.task("busy") as advance:
-            for _ in range(20_000):
+            while time.monotonic() < end:
                 advance(1)
-            time.sleep(0.3)
         return {}
 
     jobs = open_jobs(busy=busy)
+    seen = asyncio.run(collect(jobs, jobs.submit("busy", {}).id, slow=slow))
+    assert 3 <= len(seen) <= 10
+    assert seen[-1].state == "done"
+    assert seen[-1].progress.done > 1000
+
+
+def test_a_loop_that_is_busy_is_told_once_of_any_number_of_states():
+    watchers, states = Watchers(), [Job("a", "work", {}, float(number)) for number in range(1000)]
+
+    def tell_all():
+        for job in states:
+            watchers.tell(job)
 
     async def run():
-        seen = await collect(jobs, jobs.submit("busy", {}).id, slow=0.15)
-        return seen, len(asyncio.get_running_loop()._ready)
+        with watchers.watching("a") as watcher:
+            thread = threading.Thread(target=tell_all)
+            thread.start()
+            thread.join()  # the loop stands still meanwhile
+            waiting = len(asyncio.get_running_loop()._ready)
+            return waiting, await watcher.newer(states[0])
 
-    seen, waiting = asyncio.run(run())
-    assert len(seen) < 12
-    assert waiting < 5
-    assert seen[-1].progress.done == 20_000
+    waiting, newest = asyncio.run(run())
+    assert waiting <= 1
+    assert newest is states[-1]
+
+
+def test_a_state_that_was_seen_is_not_shown_again():
+    watchers, job = Watchers(), Job("a", "work", {}, 0.0)
+
+    async def run():
+        with watchers.watching("a") as watcher:
+            watchers.tell(job)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(watcher.newer(job), 0.2)
+
+    asyncio.run(run())
 
 
 def test_a_watcher_is_shown_the_last_report_before_a_silence(open_jobs):
