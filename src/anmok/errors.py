@@ -140,7 +140,11 @@ class UnknownJob(JobError):
 
 
 class JobConflict(JobError):
-    """Another job is doing the same; the message names it."""
+    """Another job is doing the same; `job` is its id."""
+
+    def __init__(self, job: str, state: str) -> None:
+        super().__init__(f"job {job} is {state} and does the same: wait for it, or cancel it")
+        self.job = job
 
 
 class SettingsError(AnmokError):

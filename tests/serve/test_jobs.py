@@ -125,8 +125,9 @@ def test_what_cannot_be_taken_in_is_refused(jobs, monkeypatch):
 def test_one_with_the_same_key_is_refused_until_the_first_is_over(jobs, workshop, until):
     first = submitted(jobs, "a", unique="photos")
     workshop.wait_for("a")
-    with pytest.raises(JobConflict, match=f"job {first.id} is running and does the same"):
+    with pytest.raises(JobConflict, match=f"job {first.id} is running and does the same") as refused:
         submitted(jobs, "b", unique="photos")
+    assert refused.value.job == first.id
     queued = submitted(jobs, "c", unique="others")
     submitted(jobs, "d")
     submitted(jobs, "e")

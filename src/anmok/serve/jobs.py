@@ -106,7 +106,7 @@ class Jobs:
             unfinished = [other for other in self._active.values() if not other.over]
             for other in unfinished:
                 if unique is not None and other.unique == unique:
-                    raise JobConflict(f"job {other.id} is {other.state} and does the same: wait for it, or cancel it")
+                    raise JobConflict(other.id, other.state)
             if sum(other.state == "queued" for other in unfinished) >= MOST_WAITING:
                 raise JobError(f"{MOST_WAITING} jobs are waiting already: try again when some are done")
             self._put(job)
