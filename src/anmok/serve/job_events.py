@@ -17,21 +17,30 @@ from typing import TYPE_CHECKING
 from fastapi.sse import ServerSentEvent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+    from typing import Any
 
+    from anmok.serve.job import Job
     from anmok.serve.jobs import Jobs
 
 __all__ = ["job_events"]
 
 
-async def job_events(jobs: Jobs, id: str) -> AsyncIterator[ServerSentEvent]:
-    """Events `progress` with the job (`Job` as JSON) at each change, and one `finished` when it is over.
+async def job_events(
+    jobs: Jobs, id: str, shown: Callable[[Job], Any] = lambda job: job
+) -> AsyncIterator[ServerSentEvent]:
+    """Events `progress` with the job at each change, and one `finished` when it is over.
 
     A stream that ends without `finished` was ended by a service that stops: browsers ask again by themselves.
+
+    Args:
+        jobs: that have it.
+        id: of the job.
+        shown: what clients see of it, as JSON.
 
     Raises:
         UnknownJob: there is no such job.
     """
     async with aclosing(jobs.watch(id)) as states:
         async for job in states:
-            yield ServerSentEvent(data=job, event="finished" if job.over else "progress")
+            yield ServerSentEvent(data=shown(job), event="finished" if job.over else "progress")

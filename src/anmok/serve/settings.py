@@ -28,6 +28,7 @@ class ServiceSettings:
     `origins`: web pages of other servers that may call the API (CORS), such as "https://shop.example".
     `hosts`: names that the service is reached by, for the check against rebinding; loopback's own are always known.
     `allow_urls`: whether requests may name pictures by http(s) address.
+    `fetch_s`: seconds that one of them may take.
     `picture_bytes`, `request_bytes`: largest picture file and largest body, bytes.
     `pictures`, `texts`, `labels`: most of each in one request.
     `pixels`: a picture with more is refused before it is decoded.
@@ -50,6 +51,7 @@ class ServiceSettings:
     origins: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     allow_urls: bool = False
+    fetch_s: float = 10.0
     picture_bytes: int = 20 * MEGABYTE
     request_bytes: int = 64 * MEGABYTE
     pictures: int = 64
