@@ -9,7 +9,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from anmok.errors import AnmokError, FingerprintMismatch, PictureError, StoreBusy, StoreDamaged
+from anmok.errors import (
+    AnmokError,
+    FingerprintMismatch,
+    JobConflict,
+    JobError,
+    PictureError,
+    StoreBusy,
+    StoreDamaged,
+    UnknownJob,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,22 +110,35 @@ def handle_problems(app: FastAPI) -> None:
 
     @app.exception_handler(AnmokError)
     async def _anmok(request: Request, error: AnmokError) -> JSONResponse:
+        if isinstance(error, UnknownJob):
+            return answer(404, "not_found", str(error))
+        if isinstance(error, JobConflict):
+            return answer(409, "conflict", str(error))
+        if isinstance(error, JobError):
+            return answer(503, "unavailable", str(error), {"Retry-After": "10"})
         if isinstance(error, StoreBusy):
             return answer(503, "unavailable", "another process is writing: try again", {"Retry-After": "1"})
         if isinstance(error, StoreDamaged | OSError):
             return _internal(request, error)
         if isinstance(error, FingerprintMismatch):
             return answer(409, "conflict", "this was made with another model than the one asked for")
-        return answer(422, "bad_request", error.reason if isinstance(error, PictureError) else str(error))
+        return answer(422, "bad_request", request.app.state.service.without_paths(_reason(error)))
 
     @app.exception_handler(Exception)
     async def _any(request: Request, error: Exception) -> JSONResponse:
         return _internal(request, error)
 
 
+def _reason(error: AnmokError) -> str:
+    return error.reason if isinstance(error, PictureError) else str(error)
+
+
 def told(errors: Any) -> str:
     """What pydantic found, in a line."""
     lines = []
+    if errors and errors[0]["type"] == "json_invalid":
+        place = "".join(f", from character {part} on" for part in errors[0]["loc"] if part != "body")
+        return f"this is not JSON{place}: {errors[0]['ctx']['error']}"
     for one in errors[:SHOWN]:
         where = ".".join(str(part) for part in one["loc"] if part != "body") or "the body"
         lines.append(f"{where}: {one['msg']}")

@@ -29,6 +29,7 @@ class ServiceSettings:
     `hosts`: names that the service is reached by, for the check against rebinding; loopback's own are always known.
     `immich`: whether `/predict` and `/ping` are there for Immich. They need no key, because Immich cannot send one.
     `allow_urls`: whether requests may name pictures by http(s) address.
+    `fetch_s`: seconds that one of them may take.
     `picture_bytes`, `request_bytes`: largest picture file and largest body, bytes.
     `pictures`, `texts`, `labels`: most of each in one request.
     `pixels`: a picture with more is refused before it is decoded.
@@ -52,6 +53,7 @@ class ServiceSettings:
     hosts: tuple[str, ...] = ()
     immich: bool = False
     allow_urls: bool = False
+    fetch_s: float = 10.0
     picture_bytes: int = 20 * MEGABYTE
     request_bytes: int = 64 * MEGABYTE
     pictures: int = 64

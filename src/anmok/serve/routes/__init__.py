@@ -10,6 +10,7 @@ from anmok.serve.routes import (
     collections,
     embed,
     health,
+    jobs,
     labels,
     models,
     openai,
@@ -25,6 +26,6 @@ __all__ = ["routers"]
 
 def routers() -> list[APIRouter]:
     """All of them."""
-    subjects = (classify, embed, search, collections, pictures, labels, models, health)
+    subjects = (classify, embed, search, collections, pictures, jobs, labels, models, health)
     compatible = (openai, clip_retrieval)
     return [subject.router for subject in (*subjects, *compatible)]
