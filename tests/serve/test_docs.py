@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-PAGES = sorted((Path(__file__).parents[2] / "docs").glob("service*.md"))
+PAGES = sorted((Path(__file__).parents[2] / "docs").glob("service-*.md"))
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SHOWN = "http://127.0.0.1:8000"
 
