@@ -14,6 +14,7 @@ from anmok.serve.routes import (
     labels,
     models,
     openai,
+    page,
     pictures,
     search,
 )
@@ -26,6 +27,6 @@ __all__ = ["routers"]
 
 def routers() -> list[APIRouter]:
     """All of them."""
-    subjects = (classify, embed, search, collections, pictures, jobs, labels, models, health)
+    subjects = (classify, embed, search, collections, pictures, jobs, labels, models, health, page)
     compatible = (openai, clip_retrieval)
     return [subject.router for subject in (*subjects, *compatible)]
