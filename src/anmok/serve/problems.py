@@ -118,15 +118,11 @@ def handle_problems(app: FastAPI) -> None:
             return answer(503, "unavailable", str(error), {"Retry-After": "10"})
         if isinstance(error, StoreBusy):
             return answer(503, "unavailable", "another process is writing: try again", {"Retry-After": "1"})
-        if isinstance(error, StoreDamaged | OSError):
-            return _internal(request, error)
+        if isinstance(error, StoreDamaged):
+            raise error  # nothing of the client's: the door answers
         if isinstance(error, FingerprintMismatch):
             return answer(409, "conflict", "this was made with another model than the one asked for")
         return answer(422, "bad_request", request.app.state.service.without_paths(_reason(error)))
-
-    @app.exception_handler(Exception)
-    async def _any(request: Request, error: Exception) -> JSONResponse:
-        return _internal(request, error)
 
 
 def _reason(error: AnmokError) -> str:
@@ -144,9 +140,3 @@ def told(errors: Any) -> str:
         lines.append(f"{where}: {one['msg']}")
     more = f"; and {len(errors) - SHOWN} more" if len(errors) > SHOWN else ""
     return "; ".join(lines) + more
-
-
-def _internal(request: Request, error: Exception) -> JSONResponse:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    number = request.scope.get("request_id", "")
-    return answer(500, "internal", f"something went wrong here, not with you. The log has more, under {number}")
