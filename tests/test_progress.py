@@ -24,3 +24,20 @@ def test_a_task_that_fails_is_finished():
     with pytest.raises(KeyError), progress.listen(reports.append), progress.task("reading", 3):
         raise KeyError
     assert reports[-1].finished
+
+
+def test_a_sign_of_life_reports_and_counts_nothing():
+    reports = []
+    with progress.listen(reports.append), progress.task("reading", 3) as advance:
+        advance(2)
+        advance(0)
+    assert [report.done for report in reports] == [0, 2, 2, 2]
+
+
+def test_a_listener_may_end_the_work():
+    def refuse(report):
+        if report.done and not report.finished:
+            raise KeyError(report.done)
+
+    with pytest.raises(KeyError, match="2"), progress.listen(refuse), progress.task("reading", 3) as advance:
+        advance(2)

@@ -16,6 +16,9 @@
     ├── LabelError              a label set, or a file of labels
     ├── QueryError              a search query or a filter cannot be read
     ├── InspectionError         an inspector cannot be fitted or opened
+    ├── JobError                a long job of the service cannot be taken in or kept
+    │   ├── UnknownJob          there is no such job
+    │   └── JobConflict         another job is doing the same
     ├── SettingsError           an ANMOK_* variable or an option has a bad value
     └── MissingExtra            an optional library is needed
 
@@ -36,6 +39,8 @@ __all__ = [
     "FingerprintMismatch",
     "HubUnreachable",
     "InspectionError",
+    "JobConflict",
+    "JobError",
     "LabelError",
     "MissingExtra",
     "MissingFile",
@@ -47,6 +52,7 @@ __all__ = [
     "StoreError",
     "StoreTooNew",
     "TextError",
+    "UnknownJob",
     "UnsafePickle",
     "WeightsMismatch",
     "did_you_mean",
@@ -123,6 +129,22 @@ class QueryError(AnmokError):
 
 class InspectionError(AnmokError):
     """An inspector of parts cannot be fitted or opened."""
+
+
+class JobError(AnmokError):
+    """A long job of the service cannot be taken in or kept."""
+
+
+class UnknownJob(JobError):
+    """There is no such job, or no longer."""
+
+
+class JobConflict(JobError):
+    """Another job is doing the same; `job` is its id."""
+
+    def __init__(self, job: str, state: str) -> None:
+        super().__init__(f"job {job} is {state} and does the same: wait for it, or cancel it")
+        self.job = job
 
 
 class SettingsError(AnmokError):

@@ -8,7 +8,8 @@ A room wraps its loop:
             advance(len(batch))
 
 and a face (the command line, the service) sets a listener with `listen`. Without one,
-nothing is drawn and the cost is a function call.
+nothing is drawn and the cost is a function call. A listener may raise to end the work: so the
+service cancels.
 """
 
 from __future__ import annotations
@@ -56,13 +57,17 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def task(name: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Report work `name` of `total` items; yields a function that takes how many more are done."""
+    """Report work `name` of `total` items; yields a function that takes how many more are done.
+
+    Given 0 it is a sign of life, which other threads may give too.
+    """
     listener = _listener.get()
     done = 0
 
     def advance(items: int = 1) -> None:
         nonlocal done
-        done += items
+        if items:  # else two threads may be here
+            done += items
         if listener is not None:
             listener(Progress(name, done, total))
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from anmok import progress
 from anmok.collections import Collection, Failure, IndexReport, batch, folder, indexing
 from anmok.errors import PictureError, StoreBusy, StoreError
 from anmok.store import Store, StoreLimits
@@ -379,6 +380,24 @@ def test_what_an_encoder_throws_ends_the_run_and_keeps_what_was_written(collecti
     monkeypatch.setattr(type(collection.encoder), "encode_image", encode)
     assert collection.add_folder(folder).unchanged >= 4
     assert len(collection) == 12
+
+
+def test_a_listener_ends_a_run_amid_a_batch_and_the_next_one_goes_on(collection, tmp_path, paint, monkeypatch):
+    class Enough(BaseException):
+        pass
+
+    def listener(report):
+        if len(collection) >= 4 and not report.finished:
+            raise Enough
+
+    folder = many(tmp_path, paint, 12)
+    monkeypatch.setattr(batch, "BATCH_FILES", 2)
+    with pytest.raises(Enough), progress.listen(listener):
+        collection.add_folder(folder)
+    written = len(collection)
+    assert written in (4, 6)
+    assert collection.check().ok
+    assert collection.add_folder(folder) == IndexReport(added=12 - written, unchanged=written)
 
 
 # Any sequence of changes

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anmok.collections import Collection, IndexReport
+from anmok.collections import Collection, Comparison, IndexReport
+from anmok.collections.comparison import compare
 from anmok.errors import FingerprintMismatch, StoreError
+from anmok.store import Store, StoreLimits
 
 needs_posix = pytest.mark.skipif(os.name != "posix", reason="kills and renames of open files are POSIX's")
 
@@ -98,6 +100,101 @@ def test_pictures_from_memory_and_missing_folders_stop_it_before_it_begins(old, 
         old.re_encode(newer)
     assert only(path)
     assert len(old) == 4
+
+
+# Looking before the switch
+
+
+def test_a_check_sees_how_the_new_one_answers_and_may_keep_the_old_one(old, path, newer, photos, tmp_path):
+    seen = []
+    report = old.re_encode(newer, check=lambda comparison: seen.append(comparison) or False)
+    assert report == IndexReport(changed=4)
+    assert seen == [Comparison(pictures=4, top=10, overlap=1.0, recall=1.0, recall_before=1.0)]
+    assert old.contract["encoder"] == "colors-1"
+    assert old.search("red", top=1)[0].metadata["name"] == "a.png"
+    assert old.add_folder(photos) == IndexReport(unchanged=4)
+    assert old.re_encode(newer, check=lambda comparison: True) == IndexReport()  # what was encoded is used
+    assert old.contract["encoder"] == "colors-2"
+    same_as_fresh(old, newer, photos, tmp_path)
+    assert only(path)
+
+
+def test_what_a_check_raises_leaves_the_old_one(old, path, newer, photos, tmp_path):
+    def refuse(comparison):
+        raise StoreError("not good enough")
+
+    with pytest.raises(StoreError, match="not good enough"):
+        old.re_encode(newer, check=refuse)
+    assert old.add_folder(photos) == IndexReport(unchanged=4)
+    old.re_encode(newer)
+    same_as_fresh(old, newer, photos, tmp_path)
+
+
+def test_changes_made_while_the_check_looks_are_in_the_new_one(old, path, newer, photos, paint, tmp_path):
+    def change(comparison):
+        (photos / "tree.jpg").unlink()
+        paint(photos / "sun.png", "white")
+        paint(photos / "new.png", "black")
+        with Collection(path, encoder=old.encoder) as other:
+            other.add_folder(photos)
+        return True
+
+    old.re_encode(newer, check=change)
+    same_as_fresh(old, newer, photos, tmp_path)
+
+
+def test_an_unfinished_move_gives_way_to_another_only_where_that_is_asked_for(old, path, newer, encoder_type):
+    third = encoder_type(version="3")
+    old.re_encode(newer, check=lambda comparison: False)
+    with pytest.raises(FingerprintMismatch, match=r"an unfinished move to 'colors-2' .* \(discard=True, or"):
+        old.re_encode(third)
+    assert newer.encoded == 4
+    old.re_encode(newer, check=lambda comparison: False, discard=True)  # the same encoder: it goes on
+    assert newer.encoded == 4
+    (path.parent / "c.anmok.discarded").mkdir()  # as a kill leaves it
+    assert old.re_encode(third, discard=True) == IndexReport(changed=4)
+    assert old.contract["encoder"] == "colors-3"
+    assert only(path)
+
+
+@needs_posix
+def test_a_move_whose_work_another_one_threw_away_does_not_switch(old, path, newer, photos, encoder_type):
+    def meddle(comparison):
+        with Collection(path) as other:
+            other.re_encode(encoder_type(version="3"), check=lambda comparison: False, discard=True)
+        return True
+
+    with pytest.raises(StoreError, match="another process threw away what was at"):
+        old.re_encode(newer, check=meddle)
+    assert old.contract["encoder"] == "colors-1"
+    assert old.add_folder(photos) == IndexReport(unchanged=4)
+
+
+def test_the_overlap_counts_shared_neighbours_and_the_recall_what_the_index_finds(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    vectors, keys = rng.normal(size=(200, 8)), [f"{number:03}" for number in range(200)]
+    with (
+        Store.open(tmp_path / "old", dimension=8, create=True) as old,
+        Store.open(tmp_path / "same", dimension=8, create=True) as same,
+        Store.open(tmp_path / "other", dimension=8, create=True, limits=StoreLimits(exact_rows=100)) as other,
+    ):
+        old.upsert(keys, vectors)
+        same.upsert(keys, 3 * vectors)
+        other.upsert(keys[:150], rng.normal(size=(150, 8)))
+        assert compare(old, same) == Comparison(100, 10, 1.0, 1.0, 1.0)
+        assert compare(old, old, pictures=7, top=3) == Comparison(7, 3, 1.0, 1.0, 1.0)
+        found = compare(old, other)
+        assert found.overlap < 0.2
+        assert 0.9 <= found.recall <= 1.0
+        monkeypatch.setattr(other, "recall", lambda queries, top: 0.5)
+        assert compare(old, other).recall == 0.5
+
+
+def test_nothing_to_ask_with_is_no_error(tmp_path):
+    with Store.open(tmp_path / "old", dimension=2, create=True) as old:
+        assert compare(old, old) == Comparison(0, 10, 1.0, 1.0, 1.0)
+        old.upsert(["one"], [[1, 0]])
+        assert compare(old, old) == Comparison(1, 10, 1.0, 1.0, 1.0)
 
 
 SCRIPT = """

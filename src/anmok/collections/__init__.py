@@ -6,6 +6,7 @@ parse_query(text)                "2:red bag + photo.jpg - leather" → weighted 
 
 from anmok.collections.batch import Failure, IndexReport
 from anmok.collections.collection import Collection, CollectionStats
+from anmok.collections.comparison import Comparison
 from anmok.collections.duplicates import DuplicateGroup
 from anmok.collections.hit import Hit
 from anmok.collections.query import Term, format_query, parse_query, query_vector
@@ -13,6 +14,7 @@ from anmok.collections.query import Term, format_query, parse_query, query_vecto
 __all__ = [
     "Collection",
     "CollectionStats",
+    "Comparison",
     "DuplicateGroup",
     "Failure",
     "Hit",

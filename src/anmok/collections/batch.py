@@ -12,7 +12,7 @@ from anmok import progress
 from anmok.collections.contract import writing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -99,14 +99,17 @@ class Batch:
         bytes_, mtime_ns = (state.bytes, state.mtime_ns) if state else (None, None)
         self.failed[key] = {"error": error, "bytes": bytes_, "mtime_ns": mtime_ns, "hash": content}
 
-    def encode(self, encoder: Encoder) -> None:
-        """Fill vectors and sizes of what is fresh; the pictures that cannot be used become failures."""
+    def encode(self, encoder: Encoder, advance: Callable[[int], None] = lambda _: None) -> None:
+        """Fill vectors and sizes of what is fresh; the pictures that cannot be used become failures.
+
+        `advance` is that of the whole run, which has one line of progress. It is given signs of life, and may end this.
+        """
         if not self.fresh:
             return
         from anmok.pictures import picture_size
 
         hashes = list(self.fresh)
-        with progress.quiet():  # one progress line for the whole run, not one for every batch
+        with progress.listen(lambda _: advance(0)):
             embeddings = encoder.encode_image(list(self.fresh.values()), on_error="skip")
         rows = {hashes[index]: row for index, row in zip(embeddings.indices, embeddings.vectors, strict=True)}
         sizes = {content: picture_size(self.fresh[content]) for content in rows}

@@ -24,10 +24,12 @@ from anmok.store import Store
 from anmok.store.database import DATABASE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
     from anmok.collections.adding import Encoded
+    from anmok.collections.comparison import Comparison
     from anmok.collections.duplicates import DuplicateGroup
     from anmok.encoder import Encoder, Picture
     from anmok.scores import Background, Terms
@@ -194,22 +196,32 @@ class Collection:
             self._store.documents(FAILED).delete(keys)
             return self._store.delete(keys)
 
-    def re_encode(self, encoder: Encoder) -> IndexReport:
+    def re_encode(
+        self, encoder: Encoder, *, check: Callable[[Comparison], bool] | None = None, discard: bool = False
+    ) -> IndexReport:
         """Move the collection to another encoder, reading every file again.
 
         The collection stays as it is, and usable by others, until everything is encoded; then the new
         one takes its place at once. A run that was cut short goes on where it stood.
 
+        Args:
+            encoder: the new one.
+            check: asked before the new one takes its place, with how it answers beside the old one. Where it returns
+                False or raises, the collection stays as it is; what was encoded is kept for the next run.
+            discard: throw away an unfinished move to yet another encoder, which is refused otherwise.
+
         Returns:
             IndexReport: `changed` counts the pictures encoded in this run, `failed` lists those that
-            could not be read any more and are not in the collection now.
+            could not be read any more and are not in the collection now (in the new one, where it did not switch).
 
         Raises:
             StoreError: pictures that came from memory are in it, or an indexed folder is not there.
+            FingerprintMismatch: an unfinished move to another encoder is there.
         """
         path = self.path
-        report = re_encode(self._store, encoder)
-        self._open(path, encoder, readonly=False)
+        report, switched = re_encode(self._store, encoder, check=check, discard=discard)
+        if switched:
+            self._open(path, encoder, readonly=False)
         return report
 
     # Searching
@@ -298,6 +310,14 @@ class Collection:
     def get(self, keys: Sequence[str]) -> list[Item | None]:
         """Rows by path or key: Item(key, vector, metadata), None for one that is not there."""
         return self._store.get(keys)
+
+    def ids(self, keys: Sequence[str]) -> list[int | None]:
+        """A number for each picture, by path or key; see `Store.ids`. After `re_encode` they are others."""
+        return self._store.ids(keys)
+
+    def keys_of(self, ids: Sequence[int]) -> list[str | None]:
+        """The reverse of `ids`; None for a number that no picture has."""
+        return self._store.keys_of(ids)
 
     @property
     def failed(self) -> tuple[Failure, ...]:

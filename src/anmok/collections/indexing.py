@@ -183,7 +183,7 @@ class FolderRun:
     def _hand_over(self, pool: ThreadPoolExecutor, advance: Callable[[int], None]) -> None:
         """Encode the batch in a thread, once there is one free."""
         self._write(advance, leave=AHEAD - 1)
-        self.ahead.append((self.batch, len(self.batch), pool.submit(self.batch.encode, self.encoder)))
+        self.ahead.append((self.batch, len(self.batch), pool.submit(self.batch.encode, self.encoder, advance)))
         self.batch = Batch()
 
     def _write(self, advance: Callable[[int], None], *, leave: int = 0) -> None:

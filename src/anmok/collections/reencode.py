@@ -3,6 +3,7 @@
     NAME.anmok             in use until the end
     NAME.anmok.re-encode   grows; a run that was cut short goes on with it
     NAME.anmok.replaced    the old one, for the moment between the two renames
+    NAME.anmok.discarded   an unfinished move to another encoder, for the moment until it is deleted
 
 The old store is marked as retired in the transaction before the renames: a process that still has
 it open reads on, and is refused when it writes. `finish_swap` completes what a kill left half done.
@@ -26,6 +27,7 @@ from anmok.collections.batch import (
     file_of,
     user_metadata,
 )
+from anmok.collections.comparison import compare
 from anmok.collections.contract import contract_of, is_retired, require_encoder, retire, writing
 from anmok.collections.folder import FileGone, FileState, file_state, read_content
 from anmok.collections.indexing import FOLDERS
@@ -38,33 +40,49 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+    from anmok.collections.comparison import Comparison
     from anmok.encoder import Encoder
     from anmok.store import Item
 
 __all__ = ["finish_swap", "re_encode"]
 
 
-def re_encode(store: Store, encoder: Encoder) -> IndexReport:
-    """Build a collection anew with another encoder and put it in place; closes `store`.
+def re_encode(
+    store: Store,
+    encoder: Encoder,
+    *,
+    check: Callable[[Comparison], bool] | None = None,
+    discard: bool = False,
+) -> tuple[IndexReport, bool]:
+    """Build a collection anew with another encoder and put it in place, which closes `store`.
 
-    See `Collection.re_encode`.
+    See `Collection.re_encode`. Returns the report, and whether the new one is in place.
     """
     _require_files(store)
-    fresh = _open_sibling(_sibling(store.path), encoder)
+    fresh = _open_sibling(store, encoder, discard=discard)
     try:
+        file = _identity(fresh.path)
         move = _Move(store, fresh, encoder)
         with progress.task("encoding anew", len(store)) as advance:
             move.follow(advance)
-        with writing(store):  # no other process writes from here on
-            move.follow(lambda _: None)
-            move.copy_rest()
-            retire(store, encoder)
+        move.drop_lost()
+        fresh.refresh_index()
+        switch = check is None or check(compare(store, fresh))
+        if switch:
+            with writing(store):  # no other process writes from here on
+                move.follow(lambda _: None)
+                move.drop_lost()
+                move.copy_lists()
+                _require_same(fresh.path, file)
+                retire(store, encoder)
     finally:
         fresh.close()
-    path = store.path
-    store.close()
-    finish_swap(path)
-    return IndexReport(changed=move.encoded, failed=tuple(Failure(*row) for row in sorted(move.failed.items())))
+    if switch:
+        path = store.path
+        store.close()
+        finish_swap(path)
+    failed = tuple(Failure(*row) for row in sorted(move.failed.items()))
+    return IndexReport(changed=move.encoded, failed=failed), switch
 
 
 def finish_swap(path: Path) -> None:
@@ -108,15 +126,18 @@ class _Move:
             for key, row, done in zip(keys, metadata, self.new.get(keys), strict=True):
                 self._take_in(key, row, done)
                 if self._batch.full:
-                    self._commit()
+                    self._commit(advance)
             advance(len(keys))
-        self._commit()
+        self._commit(advance)
 
-    def copy_rest(self) -> None:
-        """What is not encoded: the lists of folders and failures; and drop rows that the old store lost meanwhile."""
+    def drop_lost(self) -> None:
+        """Rows that the old store lost meanwhile."""
         kept = set(self.old.keys(None))
+        self.new.delete([key for key in self.new.keys(None) if key not in kept])
+
+    def copy_lists(self) -> None:
+        """What is not encoded: the lists of folders and failures."""
         with self.new.transaction():
-            self.new.delete([key for key in self.new.keys(None) if key not in kept])
             self.new.documents(FOLDERS).update(self.old.documents(FOLDERS))
             failures = dict(self.old.documents(FAILED).items())
             self.new.documents(FAILED).update({key: row for key, row in failures.items() if key not in self.new})
@@ -149,9 +170,9 @@ class _Move:
         record: dict[str, Any] | None = self.new.documents(FAILED).get(key)
         return record
 
-    def _commit(self) -> None:
+    def _commit(self, advance: Callable[[int], None]) -> None:
         batch, self._batch = self._batch, Batch()
-        batch.encode(self.encoder)
+        batch.encode(self.encoder, advance)
         self.encoded += sum(entry.kind != "unchanged" for entry in batch.write(self.new))
         self.failed |= {key: row["error"] for key, row in batch.failed.items()}
 
@@ -173,19 +194,50 @@ def _require_files(store: Store) -> None:
             raise StoreError(f"the folder {folder} is not there: bring it back, or take it out with remove_folder")
 
 
-def _open_sibling(path: Path, encoder: Encoder) -> Store:
-    if not (path / DATABASE).exists():
-        return Store.open(path, dimension=encoder.dimension, create=True, contract=contract_of(encoder))
-    store = Store.open(path)
+def _open_sibling(store: Store, encoder: Encoder, *, discard: bool) -> Store:
+    path = _sibling(store.path)
+    if (path / DATABASE).exists():
+        fresh = Store.open(path)
+        try:
+            require_encoder(fresh, encoder)
+        except FingerprintMismatch as error:
+            fresh.close()
+            if not discard:
+                raise FingerprintMismatch(
+                    f"an unfinished move to {fresh.contract['encoder']!r} is at {path}: finish it with that encoder,"
+                    " or throw it away (discard=True, or delete that folder)"
+                ) from error
+            _discard(store)
+        else:
+            return fresh
+    return Store.open(path, dimension=encoder.dimension, create=True, contract=contract_of(encoder))
+
+
+def _discard(store: Store) -> None:
+    """Throw away what an unfinished move has built."""
+    sibling, discarded = _sibling(store.path), store.path.with_name(store.path.name + ".discarded")
+    with writing(store):  # so never while another process switches to it
+        shutil.rmtree(discarded, ignore_errors=True)  # a kill left it
+        try:
+            sibling.rename(discarded)
+        except OSError as error:
+            raise StoreError(f"{sibling} cannot be thrown away ({error}): close what has it open") from error
+    shutil.rmtree(discarded, ignore_errors=True)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Of the database file; no other file has it as long as this one is open."""
+    state = (path / DATABASE).stat()
+    return state.st_dev, state.st_ino
+
+
+def _require_same(path: Path, file: tuple[int, int]) -> None:
     try:
-        require_encoder(store, encoder)
-    except FingerprintMismatch as error:
-        store.close()
-        raise FingerprintMismatch(
-            f"an unfinished move to {store.contract['encoder']!r} is at {path}: finish it with that encoder, or"
-            " delete that folder"
-        ) from error
-    return store
+        same = _identity(path) == file
+    except OSError:
+        same = False
+    if not same:
+        raise StoreError(f"another process threw away what was at {path}: run this again")
 
 
 def _was_retired(path: Path) -> bool:

@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI
 from anmok.serve.access import may_read
 from anmok.serve.door import Door
 from anmok.serve.problems import handle_problems
-from anmok.serve.routes import routers
+from anmok.serve.routes import immich, routers
 from anmok.serve.service import Service
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.state.service = service
     for router in routers():
         app.include_router(router)
+    if settings.immich:
+        app.include_router(immich.router)
     handle_problems(app)
     if settings.origins:
         from starlette.middleware.cors import CORSMiddleware

@@ -32,6 +32,7 @@ log = logging.getLogger("anmok.serve.requests")
 
 GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "testserver"})
+INTERNAL = "something went wrong here, not with you. The log has more, under {}"
 SAFETY = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -81,11 +82,17 @@ class Door:
             if not body.left or task is None:
                 raise
             task.uncancel()  # the client has gone: nobody waits for an answer
+        except Exception:
+            if visit.status is not None:
+                raise
+            log.exception("%s %s failed, request %s", scope["method"], scope["path"], visit.id)
+            await self._give_up(500, INTERNAL.format(visit.id), scope, receive, visit)
         finally:
             body.close()
 
     async def _give_up(self, status: int, message: str, scope: Scope, receive: Receive, visit: _Visit) -> None:
         if visit.status is None:
+            visit.begins = lambda: None  # the time is over
             await answer(status, CODES[status], message, {"Connection": "close"})(scope, receive, visit.send)
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:

@@ -40,6 +40,7 @@ __all__ = ["Library", "Opened"]
 
 SUFFIX = ".anmok"
 AD_HOC = 64  # lists of labels given in requests whose embeddings are remembered
+WAITING = 32  # requests that may wait for their lists of labels to be encoded
 HIDDEN = ("root", "mtime_ns")  # of a picture's metadata
 
 
@@ -60,7 +61,7 @@ class Library:
     """Everything by its name; used from one event loop, the slow parts in threads."""
 
     def __init__(self, settings: ServiceSettings, models: Models) -> None:
-        self._settings, self._models = settings, models
+        self._settings, self.models = settings, models
         self.collections, self.uploads = settings.home / "collections", settings.home / "uploads"
         self.label_sets, self.recognisers = settings.home / "labels", settings.home / "recognisers"
         for folder in (self.collections, self.uploads, self.label_sets, self.recognisers):
@@ -68,6 +69,7 @@ class Library:
         self._open: dict[Path, Opened] = {}
         self._opening = asyncio.Lock()
         self._ad_hoc: OrderedDict[tuple[Any, ...], Classifier] = OrderedDict()
+        self._encoding, self._to_encode = asyncio.Lock(), 0  # lists of labels: one at a time
 
     def names(self, folder: Path) -> list[str]:
         """Of what a folder of the library holds, sorted."""
@@ -84,10 +86,15 @@ class Library:
             ApiError: there is one of this name (409), or no such model (404).
         """
         path = self.collections / f"{checked_name(name)}{SUFFIX}"
-        async with self._models.use(model) as used, self._opening:
+        async with self.models.use(model) as used, self._opening:
             if path.exists():
                 raise ApiError(409, f"there is a collection {name!r} already")
             await asyncio.to_thread(lambda: Collection(path, encoder=used.encoder).close())
+
+    async def found(self, name: str) -> tuple[Path, str]:
+        """The folder of a collection, and the name of its model. As `collection`."""
+        path = self._path(self.collections, name, "collection")
+        return path, await self._model_for(path)
 
     @asynccontextmanager
     async def collection(self, name: str) -> AsyncIterator[tuple[Opened, Model]]:
@@ -96,8 +103,8 @@ class Library:
         Raises:
             ApiError: there is no such collection (404), or its model is not served (409).
         """
-        path = self._path(self.collections, name, "collection")
-        async with self._models.use(await self._model_for(path)) as used:
+        path, model = await self.found(name)
+        async with self.models.use(model) as used:
             opened = await self._opened(path, used, lambda: Collection(path, encoder=used.encoder))
             try:
                 yield opened, used
@@ -132,7 +139,9 @@ class Library:
         for root in self._settings.roots:
             if Path(key).is_relative_to(root.resolve()):
                 return f"{root.name}/{Path(key).relative_to(root.resolve()).as_posix()}"
-        return f"{Path(str(metadata.get('root'))).name}/{metadata.get('path')}"
+        if (folder := metadata.get("root")) is None:  # of a picture that could not be taken in
+            return Path(key).name
+        return f"{Path(str(folder)).name}/{metadata.get('path')}".rstrip("/")
 
     def key_of(self, collection: Collection, number: str) -> str | None:
         """The key of a picture that clients call so; None: there is none."""
@@ -195,6 +204,14 @@ class Library:
             raise ApiError(404, f"there is no folder {name!r}")
         return folder.resolve()
 
+    def subfolders(self, name: str) -> list[str]:
+        """Names of the folders in a folder below the roots, sorted; of the roots themselves for "". As `folder`."""
+        if not name.strip("/"):
+            return sorted(root.name for root in self._settings.roots)
+        folder = self.folder(name)
+        inner = (path.name for path in folder.iterdir() if path.is_dir() and inside(path, folder))
+        return sorted(one for one in inner if not one.startswith("."))
+
     # --- label sets, recognisers, and labels that come with a request
 
     @asynccontextmanager
@@ -208,13 +225,13 @@ class Library:
         named = (await asyncio.to_thread(AdaptedClassifier.describe, path))["encoder"]
         if named["own"]:
             opened = await self._opened(path, None, lambda: AdaptedClassifier.load(path))
-            opened.own = opened.own or self._models.of(f"recogniser {name}", opened.thing.encoder)
+            opened.own = opened.own or self.models.of(f"recogniser {name}", opened.thing.encoder)
             try:
                 yield opened.thing, opened.own
             finally:
                 self._let_go(opened)
             return
-        async with self._models.use(self._model_of(named["name"])) as used:
+        async with self.models.use(self._model_of(named["name"])) as used:
             opened = await self._opened(path, used, lambda: AdaptedClassifier.load(path, used.encoder))
             try:
                 yield opened.thing, used
@@ -229,7 +246,7 @@ class Library:
             ApiError: there is none of that name (404), it is empty (409), or its model is not served (409).
         """
         path = self._path(self.label_sets, name, "label set")
-        async with self._models.use(await self._model_for(path)) as used:
+        async with self.models.use(await self._model_for(path)) as used:
             opened = await self._opened(path, used, lambda: open_classifier(path, used.encoder))
             try:
                 yield opened.thing, used
@@ -244,7 +261,7 @@ class Library:
             ApiError: there is none of that name (404), or its model is not served (409).
         """
         path = self._path(self.label_sets, name, "label set")
-        async with self._models.use(await self._model_for(path)) as used:
+        async with self.models.use(await self._model_for(path)) as used:
             store = await asyncio.to_thread(LabelStore, path, used.encoder, create=False)
             try:
                 yield store
@@ -263,7 +280,7 @@ class Library:
             with LabelStore(path, used.encoder, templates=templates) as store:
                 store.add(labels)
 
-        async with self._models.use(model) as used:
+        async with self.models.use(model) as used:
             if path.exists():
                 raise ApiError(409, f"there is a label set {name!r} already: change it, or give another name")
             await asyncio.to_thread(make, used)
@@ -277,11 +294,23 @@ class Library:
         await self._delete(self._path(self.label_sets, name, "label set"))
 
     async def ad_hoc(self, model: Model, labels: Sequence[str], templates: str) -> Classifier:
-        """A classifier of labels that came with a request; those used last are remembered."""
+        """A classifier of labels that came with a request; those used last are remembered.
+
+        Raises:
+            ApiError: many others wait for theirs (429).
+        """
         key = (model.encoder.fingerprint, tuple(labels), templates)
         if key not in self._ad_hoc:
-            made = await asyncio.to_thread(Classifier, model.encoder, LabelSet(labels), templates=templates)
-            self._ad_hoc[key] = made
+            if self._to_encode >= WAITING:
+                raise ApiError(429, f"{self._to_encode} other lists of labels wait: try again", retry_after=1)
+            self._to_encode += 1
+            try:
+                async with self._encoding:
+                    if key not in self._ad_hoc:  # another request may have brought the same list
+                        made = await asyncio.to_thread(Classifier, model.encoder, LabelSet(labels), templates=templates)
+                        self._ad_hoc[key] = made
+            finally:
+                self._to_encode -= 1
             while len(self._ad_hoc) > AD_HOC:
                 self._ad_hoc.popitem(last=False)
         self._ad_hoc.move_to_end(key)
@@ -289,7 +318,7 @@ class Library:
 
     def model_name(self, encoder: Encoder) -> str:
         """What requests call the model that an encoder is of."""
-        return next(model.name for model in self._models.loaded if model.encoder is encoder)
+        return next(model.name for model in self.models.loaded if model.encoder is encoder)
 
     def close(self) -> None:
         """Let go of all files."""
@@ -314,7 +343,7 @@ class Library:
 
     def _model_of(self, encoder: str) -> str:
         """The served model by which something was made."""
-        for name in self._models.names:
+        for name in self.models.names:
             if encoder in (name, self._settings.source_of(name)):
                 return name
         shown = Path(encoder).name

@@ -9,14 +9,23 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from anmok.errors import AnmokError, FingerprintMismatch, PictureError, StoreBusy, StoreDamaged
+from anmok.errors import (
+    AnmokError,
+    FingerprintMismatch,
+    JobConflict,
+    JobError,
+    PictureError,
+    StoreBusy,
+    StoreDamaged,
+    UnknownJob,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fastapi import FastAPI, Request
 
-__all__ = ["ApiError", "error_body", "handle_problems", "item_error"]
+__all__ = ["ApiError", "error_body", "handle_problems", "item_error", "told"]
 
 log = logging.getLogger("anmok.serve")
 
@@ -42,20 +51,28 @@ SHOWN = 5  # problems of one request that are named
 class ApiError(Exception):
     """An answer other than what was asked for.
 
-    `status`: of HTTP. `message`: for people. `code`: for programs; that of the status unless given. `retry_after`:
-    seconds, where it is worth trying again.
+    `status`: of HTTP. `message`: for people. `code`: for programs; that of the status unless given. `param`: the field
+    that is wrong. `retry_after`: seconds, where it is worth trying again.
     """
 
-    def __init__(self, status: int, message: str, *, code: str | None = None, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
-        self.status, self.message, self.retry_after = status, message, retry_after
+        self.status, self.message, self.param, self.retry_after = status, message, param, retry_after
         self.code = code or CODES[status]
 
 
-def error_body(code: str, message: str, *, status: int) -> dict[str, Any]:
+def error_body(code: str, message: str, *, status: int, param: str | None = None) -> dict[str, Any]:
     """The body of every error, in the shape that OpenAI's clients read too."""
     kind = "server_error" if status >= 500 else "invalid_request_error"
-    return {"error": {"code": code, "message": message, "type": kind, "param": None}}
+    return {"error": {"code": code, "message": message, "type": kind, "param": param}}
 
 
 def item_error(error: AnmokError | ApiError) -> dict[str, str]:
@@ -80,7 +97,8 @@ def handle_problems(app: FastAPI) -> None:
         headers = {} if error.retry_after is None else {"Retry-After": str(max(1, round(error.retry_after)))}
         if error.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
-        return answer(error.status, error.code, error.message, headers)
+        body = error_body(error.code, error.message, status=error.status, param=error.param)
+        return JSONResponse(body, status_code=error.status, headers=headers)
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> JSONResponse:
@@ -92,30 +110,33 @@ def handle_problems(app: FastAPI) -> None:
 
     @app.exception_handler(AnmokError)
     async def _anmok(request: Request, error: AnmokError) -> JSONResponse:
+        if isinstance(error, UnknownJob):
+            return answer(404, "not_found", str(error))
+        if isinstance(error, JobConflict):
+            return answer(409, "conflict", str(error))
+        if isinstance(error, JobError):
+            return answer(503, "unavailable", str(error), {"Retry-After": "10"})
         if isinstance(error, StoreBusy):
             return answer(503, "unavailable", "another process is writing: try again", {"Retry-After": "1"})
-        if isinstance(error, StoreDamaged | OSError):
-            return _internal(request, error)
+        if isinstance(error, StoreDamaged):
+            raise error  # nothing of the client's: the door answers
         if isinstance(error, FingerprintMismatch):
             return answer(409, "conflict", "this was made with another model than the one asked for")
-        return answer(422, "bad_request", error.reason if isinstance(error, PictureError) else str(error))
+        return answer(422, "bad_request", request.app.state.service.without_paths(_reason(error)))
 
-    @app.exception_handler(Exception)
-    async def _any(request: Request, error: Exception) -> JSONResponse:
-        return _internal(request, error)
+
+def _reason(error: AnmokError) -> str:
+    return error.reason if isinstance(error, PictureError) else str(error)
 
 
 def told(errors: Any) -> str:
     """What pydantic found, in a line."""
     lines = []
+    if errors and errors[0]["type"] == "json_invalid":
+        place = "".join(f", from character {part} on" for part in errors[0]["loc"] if part != "body")
+        return f"this is not JSON{place}: {errors[0]['ctx']['error']}"
     for one in errors[:SHOWN]:
         where = ".".join(str(part) for part in one["loc"] if part != "body") or "the body"
         lines.append(f"{where}: {one['msg']}")
     more = f"; and {len(errors) - SHOWN} more" if len(errors) > SHOWN else ""
     return "; ".join(lines) + more
-
-
-def _internal(request: Request, error: Exception) -> JSONResponse:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    number = request.scope.get("request_id", "")
-    return answer(500, "internal", f"something went wrong here, not with you. The log has more, under {number}")

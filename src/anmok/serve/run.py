@@ -43,21 +43,25 @@ def run(settings: ServiceSettings, *, started: Callable[[str], None] = lambda ad
         timeout_graceful_shutdown=GRACE_S,
         h11_max_incomplete_event_size=64 << 10,
     )
-    server = _Server(config, lambda: started(_address(settings.host, listening)))
+    server = _Server(config, lambda: started(_address(settings.host, listening)), app.state.service.stopping)
     server.run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
-    """Tells when it answers."""
+    """Tells when it answers, and when it is about to stop."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None], stopping: Callable[[], None]) -> None:
         super().__init__(config)
-        self._tell = started
+        self._tell, self._stopping = started, stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
             self._tell()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stopping()  # before it waits for what streams
+        await super().shutdown(sockets=sockets)
 
 
 def _listen(settings: ServiceSettings) -> socket.socket:

@@ -24,6 +24,10 @@ __all__ = [
     "EmbedRequest",
     "EmbedResponse",
     "Failed",
+    "FolderRequest",
+    "Folders",
+    "JobFacts",
+    "JobList",
     "LabelModel",
     "LabelNames",
     "LabelSetDetail",
@@ -33,10 +37,12 @@ __all__ = [
     "LabelsChanged",
     "LabelsRequest",
     "Listed",
+    "MoveRequest",
     "Problem",
     "Recognisers",
     "SearchRequest",
     "SearchResponse",
+    "SubFolder",
 ]
 
 PICTURE = "data:image/gif;base64,R0lGODlhAQABAIAAAP8AAP///yH5BAAAAAAALAAAAAABAAEAAAICRAEAOw=="  # one red pixel
@@ -327,6 +333,67 @@ class Duplicates(BaseModel):
     """Groups of pictures that are nearly the same, the largest first."""
 
     groups: list[list[DuplicateModel]]
+
+
+# --- jobs
+
+
+class SubFolder(BaseModel):
+    """A folder of the service's machine; `path` begins with the name of its root."""
+
+    name: str
+    path: str
+
+
+class Folders(BaseModel):
+    """The folders in a folder."""
+
+    path: str
+    folders: list[SubFolder]
+
+
+class FolderRequest(Asked):
+    """A folder by its root's name and the path below it. `verify`: read all files; `retry`: what failed before, too."""
+
+    folder: Annotated[str, Field(min_length=1, max_length=4096)]
+    verify: bool = False
+    retry: bool = False
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"folder": "photos/2026"}})
+
+
+class MoveRequest(Asked):
+    """The model to move to. Below `least_recall` of an exact search nothing is switched; `switch` false only compares;
+    `discard` throws away an unfinished move to yet another model."""
+
+    model: str
+    least_recall: float = Field(0.9, ge=0, le=1)
+    switch: bool = True
+    discard: bool = False
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"model": "anmok-mini"}})
+
+
+class JobFacts(BaseModel):
+    """A long job. Times are seconds since 1970; `rate`, in its progress, is items a second."""
+
+    id: str
+    kind: str
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    cancelling: bool
+    arguments: dict[str, Any]
+    progress: dict[str, Any] | None
+    result: dict[str, Any] | None
+    error: str | None
+    created: float
+    started: float | None
+    finished: float | None
+
+
+class JobList(BaseModel):
+    """The newest first."""
+
+    jobs: list[JobFacts]
 
 
 # --- labels

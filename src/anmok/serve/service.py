@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
 from anmok.serve.access import Access
 from anmok.serve.decoders import Decoders
+from anmok.serve.fetch import Fetcher
+from anmok.serve.job_kinds import job_kinds
+from anmok.serve.jobs import Jobs
 from anmok.serve.keys import Keys
 from anmok.serve.library import Library
 from anmok.serve.metrics import Metrics
 from anmok.serve.models import Models
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from anmok.serve.settings import ServiceSettings
 
 __all__ = ["KEYS", "Service"]
 
-KEYS = "keys.json"
+KEYS, JOBS = "keys.json", "jobs.sqlite"
+FETCHES = 16  # pictures that are fetched from elsewhere at a time
 
 
 class Service:
@@ -39,19 +42,41 @@ class Service:
         self.library = Library(settings, self.models)
         keys = Keys(settings.home / KEYS)
         self.access = Access(keys, required=settings.keys_required, rate=settings.rate)
-        self.fetch: Callable[[str], Awaitable[bytes]] | None = None  # where pictures may be named by address
+        self.fetch = self._fetch if settings.allow_urls else None
+        self._fetcher = Fetcher(settings.picture_bytes, settings.fetch_s)
+        self._fetches = asyncio.Semaphore(FETCHES)
+        self.jobs: Jobs  # from `start` on
         self.began = time.time()
         self.ready = False
 
     async def start(self) -> None:
         """Start the decoders and load the usual model."""
         await self.decoders.start()
+        kinds = job_kinds(self.library, asyncio.get_running_loop())
+        self.jobs = await asyncio.to_thread(Jobs, self.settings.home / JOBS, kinds)
         async with self.models.use():
             self.ready = True
 
+    def stopping(self) -> None:
+        """No more requests come; what streams for ever ends now."""
+        self.ready = False
+        self.jobs.dismiss_watchers()
+
     async def stop(self) -> None:
         """Let go of everything, once no request is left."""
-        self.ready = False
+        self.stopping()
+        await asyncio.to_thread(self.jobs.close)
         self.library.close()
         self.models.close()
         await self.decoders.close()
+
+    def without_paths(self, text: str) -> str:
+        """A message for clients: where things lie on this machine is taken out of it."""
+        for root in self.settings.roots:
+            text = text.replace(str(root.resolve()), root.name)
+        home = self.settings.home
+        return text.replace(f"{home.resolve()}/", "").replace(f"{home}/", "")
+
+    async def _fetch(self, url: str) -> bytes:
+        async with self._fetches:
+            return await self._fetcher.fetch(url)

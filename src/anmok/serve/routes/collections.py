@@ -117,7 +117,7 @@ async def list_duplicates(
 async def _stats(service: Service, name: str) -> CollectionStats:
     async with service.library.collection(name) as (opened, model):
         stats = await asyncio.to_thread(opened.thing.stats)
-        folders = [service.library.id_of(folder, {"path": ""}).rstrip("/.") for folder in stats.folders]
+        folders = [service.library.id_of(folder, {"root": folder, "path": ""}) for folder in stats.folders]
     return CollectionStats(
         name=name,
         pictures=stats.pictures,
