@@ -197,6 +197,7 @@ markLanguage();
 markTools();
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", markTools);
 document.querySelector(".skip").onclick = (event) => (event.preventDefault(), main.focus());
+document.getElementById("help").onclick = help;
 document.querySelector(".brand").onclick = () => search.reset();
 addEventListener("hashchange", show);
 show();

@@ -1,7 +1,7 @@
 // The screen of one collection: take pictures in, watch what runs, see what failed and what is twice, move, delete.
 
 import { address, get, post, remove } from "./api.js";
-import { button, confirm, dialog, empty, field, fill, h, icon, progress, toast, trouble } from "./dom.js";
+import { button, confirm, dialog, empty, field, fill, h, icon, pick, progress, select, toast, trouble } from "./dom.js";
 import { JobCard, failures, over, watch } from "./jobs.js";
 import { chooser, thumbnail } from "./pictures.js";
 import { hasRoots, mayWrite, models, status } from "./service.js";
@@ -103,9 +103,13 @@ class CollectionScreen {
     }
   }
 
-  #strip(items) {
+  #strip(items, most = RECENT) {
     const open = (index) => view(this.name, items, index, { recognize: (item) => this.go("recognize", { collection: this.name, item }), like: (item) => this.go("search", { collection: this.name, like: item }), removed: () => this.#refresh() });
-    return h("div.strip", {}, items.map((item, index) => h("button.small", { type: "button", title: item.id, "aria-label": item.id, onclick: () => open(index) }, thumbnail(item.thumbnail))));
+    const strip = h("div.strip");
+    const draw = (shown) =>
+      fill(strip, shown.map((item, index) => h("button.small", { type: "button", title: item.id, "aria-label": item.id, onclick: () => open(index) }, thumbnail(item.thumbnail))), shown.length < items.length && button("quiet", null, t("showAll", number(items.length)), () => draw(items)));
+    draw(items.slice(0, most));
+    return strip;
   }
 
   #uploading(one) {
@@ -164,7 +168,7 @@ class CollectionScreen {
 
   async #reencode() {
     const others = models().filter((model) => model !== this.stats.model);
-    const picker = h("select", { autofocus: true }, others.map((name) => h("option", { value: name }, name)));
+    const picker = select(others, others[0], { autofocus: true });
     const least = h("input", { type: "number", min: 0, max: 1, step: 0.05, value: 0.9 });
     const job = await dialog(t("reencode"), (close) => {
       const problem = h("div", { role: "alert" });
@@ -176,7 +180,7 @@ class CollectionScreen {
           fill(problem, trouble(error));
         }
       };
-      return h("form", { onsubmit: send }, h("p", {}, t("reencodeText")), field(t("model"), picker), field(t("leastRecall"), least, t("leastRecallHint")), problem, h("footer", {}, button("quiet", null, t("cancel"), () => close()), h("button.primary", {}, t("start"))));
+      return h("form", { onsubmit: send }, h("p", {}, t("reencodeText")), field(t("model"), pick(picker)), field(t("leastRecall"), least, t("leastRecallHint")), problem, h("footer", {}, button("quiet", null, t("cancel"), () => close()), h("button.primary", {}, t("start"))));
     });
     if (job) this.#follow(job);
   }

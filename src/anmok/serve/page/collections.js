@@ -1,7 +1,7 @@
 // The screen "Collections": all of them, and a new one.
 
 import { address, get, post } from "./api.js";
-import { askName, button, empty, fill, h, icon } from "./dom.js";
+import { askName, button, empty, field, fill, h, icon, pick, select } from "./dom.js";
 import { thumbnail } from "./pictures.js";
 import { collections, mayWrite, models, status } from "./service.js";
 import { number, size, t } from "./words.js";
@@ -19,8 +19,8 @@ export async function show(main, _, go) {
 
 async function create(go) {
   const names = models();
-  const picker = h("select", {}, names.map((name) => h("option", { value: name }, name)));
-  const extra = names.length > 1 && h("label.field", {}, h("span", {}, t("model")), picker);
+  const picker = select(names, names[0]);
+  const extra = names.length > 1 && field(t("model"), pick(picker));
   const send = (name) => post("/v1/collections", { name, model: picker.value || null });
   const made = await askName(t("newCollection"), t("name"), t("nameHint"), t("create"), send, extra);
   if (made) go(`collections/${encodeURIComponent(made.name)}`);

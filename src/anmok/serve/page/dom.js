@@ -68,6 +68,14 @@ export function button(kind, drawing, text, onclick, properties = {}) {
   return h(`button.${kind}`, { type: "button", onclick, title: label, "aria-label": label, ...properties }, drawing && icon(drawing), text && h("span", {}, text));
 }
 
+/** A list to choose from; `chosen` is the one that is shown first. */
+export function select(values, chosen, properties = {}, texts = values) {
+  return h("select", properties, values.map((value, i) => h("option", { value, selected: value === chosen }, texts[i])));
+}
+
+/** A list with the arrow that tells it opens. */
+export const pick = (control, drawing) => h("span.pick", {}, drawing && icon(drawing), control);
+
 /** A text field or another control with its name above it. */
 export function field(name, control, hint) {
   return h("label.field", {}, h("span", {}, name), control, hint && h("small", {}, hint));

@@ -4,6 +4,7 @@ const plural = (n, one, many) => `${n} ${String(n) === "1" ? one : many}`;
 
 export default {
   // the page
+  private: "Everything runs on your own machine. No picture leaves it.",
   skip: "Skip to the content",
   screens: "Screens",
   search: "Search",
@@ -41,6 +42,7 @@ export default {
   pictureCount: (n) => plural(n, "picture", "pictures"),
 
   // the key
+  showAll: (n) => `All ${n}`,
   keyNeeded: "A key is needed",
   key: "Key",
   keyHint: "It begins with anmok_ and comes from whoever runs this service.",
@@ -67,7 +69,7 @@ export default {
   "operator.prefix": "begins with",
   "operator.ge": "is at least",
   "operator.le": "is at most",
-  standOutCount: (n, more) => `${n}${more ? " or more" : ""} stand out`,
+  standOutCount: (n, more) => `${n}${more ? " or more" : ""} ${n === "1" ? "stands" : "stand"} out`,
   hitLabel: (name, score) => `${name}, match ${score}`,
   weaker: "From here on nothing stands out",
   showWeaker: "Show weaker pictures",
@@ -161,7 +163,10 @@ export default {
   left: (time) => `${time} left`,
   indexing: (folder) => `Folder ${folder}`,
   reencoding: (model) => `Move to ${model}`,
-  indexed: (added, changed, same) => `${added} new, ${changed} changed, ${same} as before`,
+  new: (n) => `${n} new`,
+  renewed: (n) => `${n} changed`,
+  same: (n) => `${n} as before`,
+  gone: (n) => `${n} gone`,
   reencoded: (n) => `${plural(n, "picture", "pictures")} moved`,
   "state.queued": "waiting",
   "state.running": "running",

@@ -1,7 +1,7 @@
 // Filters on metadata: values that many pictures share as buttons, and any other condition by hand.
 
 import { address, get } from "./api.js";
-import { button, fill, h, trouble } from "./dom.js";
+import { fill, h, pick, select, trouble } from "./dom.js";
 import { t } from "./words.js";
 
 const LOOKED_AT = 1000; // pictures whose metadata tell which values there are
@@ -57,7 +57,7 @@ function group(name, counts, conditions, changed) {
 
 function byHand(conditions, changed) {
   const name = h("input", { list: "fields", "aria-label": t("field"), placeholder: t("field"), required: true, autocomplete: "off" });
-  const operator = h("select", { "aria-label": t("condition") }, OPERATORS.map((one) => h("option", { value: one }, t(`operator.${one}`))));
+  const operator = select(OPERATORS, "eq", { "aria-label": t("condition") }, OPERATORS.map((one) => t(`operator.${one}`)));
   const value = h("input", { "aria-label": t("value"), placeholder: t("value"), autocomplete: "off" });
   const add = (event) => {
     event.preventDefault();
@@ -65,7 +65,7 @@ function byHand(conditions, changed) {
     name.value = value.value = "";
     changed();
   };
-  return h("form.hand", { onsubmit: add }, name, operator, value, h("button.quiet", {}, t("addFilter")));
+  return h("form.hand", { onsubmit: add }, name, pick(operator), value, h("button.quiet", {}, t("addFilter")));
 }
 
 function shared(pictures) {

@@ -59,7 +59,7 @@ export class Grid {
     this.items.push(...items);
     this.done = done;
     items.forEach((item, i) => {
-      if (item.found === false && this.items[before + i - 1]?.found) this.list.append(h("li.weaker", { role: "presentation" }, h("span", {}, t("weaker"))));
+      if (item.found === false && this.items[before + i - 1]?.found) this.list.append(h("li.rest", { role: "presentation" }), h("li.weaker", { role: "presentation" }, h("span", {}, t("weaker"))));
       this.list.append(this.#tile(item, before + i === 0));
     });
     this.watch.disconnect();

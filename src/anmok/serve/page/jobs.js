@@ -62,8 +62,10 @@ function title({ kind, arguments: given }) {
 function result({ kind, result }) {
   if (!result) return null;
   const failed = result.failed_count ?? result.failed?.length ?? 0;
-  const text = kind === "index" ? t("indexed", number(result.added ?? 0), number(result.changed ?? 0), number(result.unchanged ?? 0)) : t("reencoded", number(result.pictures ?? 0));
-  return [h("p.hint", {}, text), failed ? failures(result.failed ?? [], failed) : null];
+  const counts = { new: result.added, renewed: result.changed, same: result.unchanged, gone: result.removed };
+  const told = Object.entries(counts).filter(([, count]) => count).map(([name, count]) => t(name, number(count)));
+  const text = kind === "index" ? told.join(" · ") : t("reencoded", number(result.pictures ?? 0));
+  return [text && h("p.hint", {}, text), failed ? failures(result.failed ?? [], failed) : null];
 }
 
 /** What failed, and why: folded, because it may be long. */

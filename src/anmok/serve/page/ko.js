@@ -2,6 +2,7 @@
 
 export default {
   // 페이지
+  private: "모든 것이 내 컴퓨터에서 돌아갑니다. 사진은 밖으로 나가지 않습니다.",
   skip: "본문으로 건너뛰기",
   screens: "화면",
   search: "찾기",
@@ -39,6 +40,7 @@ export default {
   pictureCount: (n) => `사진 ${n}장`,
 
   // 키
+  showAll: (n) => `${n}장 모두`,
   keyNeeded: "키가 필요합니다",
   key: "키",
   keyHint: "anmok_ 으로 시작하며, 이 서비스를 운영하는 사람에게서 받습니다.",
@@ -65,7 +67,7 @@ export default {
   "operator.prefix": "시작:",
   "operator.ge": "≥",
   "operator.le": "≤",
-  standOutCount: (n, more) => `${n}장${more ? " 이상" : ""}이 뚜렷이 맞습니다`,
+  standOutCount: (n, more) => `${n}장${more ? " 이상" : ""} 뚜렷함`,
   hitLabel: (name, score) => `${name}, 일치 ${score}`,
   weaker: "여기부터는 뚜렷이 맞지 않습니다",
   showWeaker: "덜 맞는 사진도 보기",
@@ -159,7 +161,10 @@ export default {
   left: (time) => `${time} 남음`,
   indexing: (folder) => `폴더 ${folder}`,
   reencoding: (model) => `${model} 모델로 옮기기`,
-  indexed: (added, changed, same) => `새 사진 ${added}장, 바뀐 사진 ${changed}장, 그대로 ${same}장`,
+  new: (n) => `새 사진 ${n}장`,
+  renewed: (n) => `바뀐 사진 ${n}장`,
+  same: (n) => `그대로 ${n}장`,
+  gone: (n) => `없어진 사진 ${n}장`,
   reencoded: (n) => `사진 ${n}장을 옮겼습니다`,
   "state.queued": "대기 중",
   "state.running": "진행 중",

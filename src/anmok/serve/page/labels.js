@@ -1,7 +1,7 @@
 // What pictures are recognised as: labels typed in, a label set that is kept, or a recogniser. And keeping label sets.
 
 import { address, get, post, remove } from "./api.js";
-import { askName, button, confirm, fill, h, toast, trouble } from "./dom.js";
+import { askName, button, confirm, fill, h, pick, select, toast, trouble } from "./dom.js";
 import { limits, mayWrite } from "./service.js";
 import { number, percent, t } from "./words.js";
 
@@ -103,15 +103,15 @@ export class LabelPanel {
     const names = sets.map((one) => one.name);
     if (!names.includes(state[kind])) state[kind] = names[0] ?? null;
     if (!names.length) return fill(this.body, h("p.hint", {}, t(`none.${kind}`)));
-    const select = (event) => {
+    const choose = (event) => {
       state[kind] = event.target.value;
       this.#draw();
       this.changed();
     };
-    const picker = h("select", { "aria-label": t(`by.${kind}`), onchange: select }, names.map((name) => h("option", { value: name, selected: name === state[kind] }, name)));
+    const picker = select(names, state[kind], { "aria-label": t(`by.${kind}`), onchange: choose });
     const one = sets.find(({ name }) => name === state[kind]);
     const members = h("ul.labels-typed", { "aria-label": t("labels") });
-    fill(this.body, h("label.pick.wide", {}, picker), h("p.hint", {}, told(kind, one)), members);
+    fill(this.body, pick(picker), h("p.hint", {}, told(kind, one)), members);
     if (kind === "recogniser") return fill(members, one.labels.slice(0, SHOWN).map((label) => h("li.tag", {}, label)));
     this.#members(one, members);
   }

@@ -88,7 +88,10 @@ class Recognize {
 }
 
 function picture(item) {
-  item.image ??= item.url ? h("img.there", { src: item.url, alt: item.name }) : thumbnail(item.thumbnail, item.name);
+  if (!item.image) {
+    const image = (item.image = item.url ? h("img", { src: item.url, alt: item.name }) : thumbnail(item.thumbnail, item.name));
+    image.addEventListener("load", () => image.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight || 1));
+  }
   return h("div.pane", {}, item.image);
 }
 

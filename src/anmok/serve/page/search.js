@@ -1,7 +1,7 @@
 // The screen "Search": words, pictures and sums of both over a collection; without a query, the collection itself.
 
 import { address, get, post } from "./api.js";
-import { button, debounced, empty, fill, h, icon, toast, trouble } from "./dom.js";
+import { button, debounced, empty, fill, h, icon, pick, select, toast, trouble } from "./dom.js";
 import { filterPanel, told, whereOf } from "./filters.js";
 import { Grid } from "./grid.js";
 import { chooser, prepared } from "./pictures.js";
@@ -64,13 +64,13 @@ class Search {
     this.grid = new Grid(t("pictures"), (index) => this.#open(index));
     this.more = button("quiet", "filter", t("filters"), () => this.#filters(), { "aria-expanded": "false", "aria-controls": "filters" });
     const files = chooser((chosen) => this.files(chosen));
-    const picker = h("select", { "aria-label": t("collection"), onchange: (event) => this.#switch(event.target.value) }, found.map((one) => h("option", { value: one.name, selected: one.name === state.collection }, one.name)));
+    const picker = select(found.map((one) => one.name), state.collection, { "aria-label": t("collection"), onchange: (event) => this.#switch(event.target.value) });
     this.combine = button("quiet.round", "plus", null, () => this.#keep(), { label: t("combine") });
     this.element = h("div.search", {}, [
       h("div.head", {}, [
         h("div.bar", { role: "search" }, icon("search"), this.input, this.combine, button("quiet.round", "picture", null, () => files.click(), { label: t("searchByPicture") }), files),
         this.chips,
-        h("div.line", {}, h("label.pick", {}, icon("stack"), picker), this.more, this.active, this.count),
+        h("div.line", {}, pick(picker, "stack"), this.more, this.active, this.count),
         this.panel,
       ]),
       this.note,

@@ -22,9 +22,8 @@ class Status {
     this.problem = h("div", { role: "status" });
     this.tiles = h("dl.tiles");
     this.chart = new Chart(t("throughput"), [t("pictures"), t("texts")]);
-    this.models = h("div.models");
-    this.rest = h("div.columns");
-    this.element = h("div.status", {}, h("header.title", {}, h("h1", {}, t("status"))), this.problem, this.tiles, h("section.panel", {}, h("h2", {}, t("throughput")), this.chart.element), h("section", {}, h("h2", {}, t("models")), this.models), this.rest);
+    this.columns = h("div.columns");
+    this.element = h("div.status", {}, h("header.title", {}, h("h1", {}, t("status"))), this.problem, this.tiles, h("section.panel", {}, h("h2", {}, t("throughput")), this.chart.element), this.columns);
   }
 
   async ask() {
@@ -47,9 +46,9 @@ class Status {
       tile(t("memory"), size(facts.memory_mb * 1e6), t("memoryOf")),
       tile(t("upFor"), duration(facts.uptime_s), `anmok ${facts.version}`),
     ]);
-    fill(this.models, models.map(model));
     const limits = Object.entries(facts.limits).map(([name, value]) => [t(`limit.${name}`), name.endsWith("bytes") ? size(value) : number(value)]);
-    fill(this.rest, [
+    fill(this.columns, [
+      models.map(model),
       list(t("limits"), limits),
       list(t("thisService"), [
         [t("machine"), `${machine.processor} · ${t("cores", number(machine.cores))}`],
@@ -78,5 +77,5 @@ function model(one) {
   const rows = one.loaded
     ? [[t("picturesRun"), told(one.image)], [t("textsRun"), told(one.text)], [t("dimension"), number(one.dimension)], memory && [t("memory"), size(memory * 1e6)]]
     : [[t("state"), t("notLoaded")]];
-  return h("section.panel", {}, h("header", {}, h("h3", {}, one.name), h(`span.state${one.loaded ? ".on" : ""}`, {}, t(one.loaded ? "loaded" : "asleep"))), h("dl.rows", {}, rows.filter(Boolean).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))));
+  return h("section.panel", {}, h("header", {}, h("h2", {}, one.name), h(`span.state${one.loaded ? ".on" : ""}`, {}, t(one.loaded ? "loaded" : "asleep"))), h("dl.rows", {}, rows.filter(Boolean).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))));
 }
