@@ -42,7 +42,11 @@ async function show() {
 }
 
 async function open(name, inside, values, passed, place) {
-  await askStatus().catch(() => null); // limits and rights; its error shows in what the screen asks for itself
+  try {
+    await askStatus(); // limits and rights
+  } catch (error) {
+    if (error.status === 401) throw error; // whatever else is wrong shows in what the screen asks for itself
+  }
   if (name === "recognize") return recognize.show(place, { given: passed }, go);
   if (name === "status") return statusScreen.show(place);
   if (name === "collections" && inside) return collection.show(place, { name: decodeURIComponent(inside) }, go);

@@ -24,7 +24,7 @@ export async function show(main, { name }, go) {
 
 class CollectionScreen {
   constructor(stats, go) {
-    Object.assign(this, { name: stats.name, stats, go, stop: new AbortController() });
+    Object.assign(this, { name: stats.name, stats, go, stop: new AbortController(), followed: new Set() });
     const files = chooser((chosen) => this.files(chosen));
     const folder = chooser((chosen) => this.files(chosen), { folder: true });
     this.facts = h("p.hint");
@@ -113,7 +113,7 @@ class CollectionScreen {
   }
 
   #uploading(one) {
-    const facts = [t("added", number(one.added)), one.known && t("known", number(one.known))].filter(Boolean).join(" · ");
+    const facts = [(one.added || !one.known) && t("added", number(one.added)), one.known && t("known", number(one.known))].filter(Boolean).join(" · ");
     fill(this.upload, h("div.job", {}, [
       h("header", {}, h("b", {}, t(one.running ? "uploading" : "uploaded")), h("span.state", {}, t("doneOf", number(one.done), number(one.total))), one.running && button("quiet", "close", t("cancel"), () => one.cancel())),
       one.running && progress(one.done / one.total, t("uploading")),
@@ -131,13 +131,15 @@ class CollectionScreen {
       const { jobs } = await get("/v1/jobs", this.stop.signal);
       const now = Date.now() / 1000;
       const own = jobs.filter((job) => job.arguments.collection === this.name && (!over(job) || now - (job.finished ?? now) < ENDED));
-      own.forEach((job) => this.#follow(job));
+      own.reverse().forEach((job) => this.#follow(job));
     } catch (error) {
       if (error.name !== "AbortError") fill(this.jobs, h("li", {}, trouble(error, () => this.#jobs())));
     }
   }
 
   #follow(job) {
+    if (this.followed.has(job.id)) return; // what runs already is not begun twice
+    this.followed.add(job.id);
     const card = new JobCard();
     card.draw(job);
     this.jobs.prepend(card.element);

@@ -1,7 +1,7 @@
 // The screen "Collections": all of them, and a new one.
 
 import { address, get, post } from "./api.js";
-import { askName, button, empty, field, fill, h, icon, pick, select } from "./dom.js";
+import { askName, button, empty, field, fill, h, icon, pick, select, trouble } from "./dom.js";
 import { thumbnail } from "./pictures.js";
 import { collections, mayWrite, models, status } from "./service.js";
 import { number, size, t } from "./words.js";
@@ -10,10 +10,11 @@ const COVER = 4; // pictures on a card
 
 /** Show it. */
 export async function show(main, _, go) {
-  const [found] = await Promise.all([collections(), status()]);
+  const [{ collections: found, errors }] = await Promise.all([collections(), status()]);
+  const closed = Object.entries(errors ?? {}).map(([name, { message }]) => trouble({ message: `${name}: ${message}` }));
   const add = mayWrite() && button("primary", "plus", t("newCollection"), () => create(go));
-  if (!found.length) return fill(main, h("h1.unseen", {}, t("collections")), empty("stack", t("noCollections"), t("noCollectionsText"), add));
-  fill(main, h("header.title", {}, h("h1", {}, t("collections")), add), h("ul.shelf", { role: "list" }, found.map((one) => h("li", {}, card(one)))));
+  if (!found.length && !closed.length) return fill(main, h("h1.unseen", {}, t("collections")), empty("stack", t("noCollections"), t("noCollectionsText"), add));
+  fill(main, h("header.title", {}, h("h1", {}, t("collections")), add), closed, h("ul.shelf", { role: "list" }, found.map((one) => h("li", {}, card(one)))));
   return { focus: () => main.querySelector(".shelf a")?.focus() };
 }
 

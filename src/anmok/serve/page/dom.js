@@ -85,7 +85,7 @@ export function field(name, control, hint) {
  * A modal dialog. `build(close)` gives its content; resolves to what `close` was called with, null after Escape.
  * A form inside is sent by Enter.
  */
-export function dialog(title, build, kind = "small") {
+export function dialog(title, build) {
   return new Promise((resolve) => {
     const before = document.activeElement;
     const close = (value = null) => {
@@ -95,8 +95,8 @@ export function dialog(title, build, kind = "small") {
       resolve(value);
     };
     const heading = title && h("header", {}, h("h2", {}, title), button("quiet.round", "close", null, () => close(), { label: t("close") }));
-    const box = h(`dialog.${kind}`, { "aria-label": title, oncancel: (event) => (event.preventDefault(), close()) });
-    box.onclick = (event) => event.target === box && close();
+    const box = h("dialog.sheet", { "aria-label": title, oncancel: (event) => (event.preventDefault(), close()) });
+    box.addEventListener("click", (event) => event.target === box && close());
     fill(box, heading, build(close));
     document.body.append(box);
     box.showModal();

@@ -172,6 +172,7 @@ export default {
   "state.running": "running",
   "state.done": "done",
   "state.failed": "failed",
+  "state.cancelling": "stopping",
   "state.cancelled": "cancelled",
   findTwins: "Near-duplicates",
   twinsTitle: "Pictures that are nearly the same",

@@ -38,7 +38,7 @@ export class JobCard {
     ].filter(Boolean);
     this.element.className = `job ${job.state}`;
     fill(this.element, [
-      h("header", {}, h("b", {}, title(job)), h("span.state", {}, t(`state.${job.state}`)), running && button("quiet", "close", t("cancel"), () => this.#cancel(job))),
+      h("header", {}, h("b", {}, title(job)), h("span.state", {}, t(running && job.cancelling ? "state.cancelling" : `state.${job.state}`)), running && !job.cancelling && button("quiet", "close", t("cancel"), () => this.#cancel(job))),
       running && progress(job.state === "queued" ? null : part, title(job)),
       running && facts.length ? h("p.hint", {}, facts.join(" · ")) : null,
       job.error && trouble({ message: job.error }),

@@ -170,6 +170,7 @@ export default {
   "state.running": "진행 중",
   "state.done": "완료",
   "state.failed": "실패",
+  "state.cancelling": "멈추는 중",
   "state.cancelled": "취소됨",
   findTwins: "거의 같은 사진",
   twinsTitle: "거의 같은 사진",

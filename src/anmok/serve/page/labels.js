@@ -92,9 +92,9 @@ export class LabelPanel {
         this.changed();
       } else if (event.key === "Backspace" && !input.value && state.labels.length) drop(state.labels.at(-1));
     };
-    input.onblur = keep;
     draw();
-    const box = h("div.box", { onclick: (event) => event.target === event.currentTarget && input.focus() }, chips, input);
+    const box = h("div.box", {}, chips, input);
+    box.addEventListener("click", (event) => event.target.matches("button, button *") || input.focus());
     fill(this.body, box, h("p.hint", {}, t("labelHelp")), save && h("p.actions", {}, save));
   }
 

@@ -18,7 +18,7 @@ const state = { collection: null, text: "", terms: [], conditions: [] }; // stay
 
 /** Show it. `go(screen, …)` leaves for another one. */
 export async function show(main, { collection, q }, go) {
-  const found = await collections();
+  const { collections: found } = await collections();
   const known = found.map((one) => one.name);
   if (!known.length) return fill(main, none(go));
   if (collection && known.includes(collection)) choose(collection);

@@ -24,5 +24,5 @@ export const hasRoots = () => Boolean(facts?.roots?.length);
 
 export const models = () => facts?.models?.map((model) => model.name) ?? [];
 
-/** All collections, by name. */
-export const collections = async (signal) => (await get("/v1/collections", signal)).collections;
+/** All collections, by name: {collections, errors}, errors those of collections that cannot be opened. */
+export const collections = () => get("/v1/collections");

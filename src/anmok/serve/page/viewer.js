@@ -23,12 +23,12 @@ export function view(collection, items, index, { more = async () => {}, ...does 
     const facts = h("div.facts");
     const previous = button("round.veil.previous", "left", null, () => go(-1), { label: t("previous") });
     const next = button("round.veil.next", "right", null, () => go(1), { label: t("next") });
-    const box = h("dialog.viewer", { "aria-label": t("picture"), onkeydown: pressed, oncancel: (event) => (event.preventDefault(), close()) }, [
+    const box = h("dialog.viewer", { "aria-label": t("picture"), tabindex: -1, onkeydown: pressed, oncancel: (event) => (event.preventDefault(), close()) }, [
       h("div.theatre", {}, stage, previous, next),
       facts,
       button("round.veil.close", "close", null, () => close(), { label: t("close") }),
     ]);
-    box.onclick = (event) => event.target.matches(".theatre, .stage") && close();
+    box.addEventListener("click", (event) => event.target.matches(".theatre, .stage") && close());
     swipes(stage, go);
 
     function close(shown = at) {
@@ -68,6 +68,7 @@ export function view(collection, items, index, { more = async () => {}, ...does 
       fill(stage, large(collection, item));
       fill(facts, about(item), actions(item), alike(item));
       facts.scrollTop = 0;
+      if (!box.contains(document.activeElement) || document.activeElement.disabled) box.focus(); // keys are heard here
     }
 
     function actions(item) {
@@ -124,6 +125,7 @@ export function view(collection, items, index, { more = async () => {}, ...does 
 
     document.body.append(box);
     box.showModal();
+    box.focus();
     show();
   });
 }

@@ -5,6 +5,7 @@ Its files are read when the service starts and are known by name: no path that a
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
@@ -28,9 +29,10 @@ KINDS = {
 
 @dataclass(frozen=True)
 class PageFile:
-    """A file of the page, as it is answered with."""
+    """A file of the page, as it is answered with; `zipped` by gzip."""
 
     content: bytes
+    zipped: bytes
     media_type: str
     etag: str
 
@@ -41,7 +43,8 @@ def _read() -> dict[str, PageFile]:
         kind = KINDS.get(file.name[file.name.rfind(".") :])
         if kind is not None:
             content = file.read_bytes()
-            found[file.name] = PageFile(content, kind, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+            zipped = gzip.compress(content, mtime=0)
+            found[file.name] = PageFile(content, zipped, kind, f'W/"{hashlib.sha256(content).hexdigest()[:32]}"')
     return found
 
 
@@ -64,8 +67,9 @@ async def page_file(request: Request, file: str) -> Response:
 
 def _answer(request: Request, file: PageFile) -> Response:
     # Browsers keep the file but ask each time whether it is still so: an update of anmok is seen at once.
-    headers = {"ETag": file.etag, "Cache-Control": "no-cache"}
-    given = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
-    if file.etag in given:
+    headers = {"ETag": file.etag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+    if file.etag in {tag.strip() for tag in request.headers.get("if-none-match", "").split(",")}:
         return Response(status_code=304, headers=headers)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(file.zipped, media_type=file.media_type, headers={**headers, "Content-Encoding": "gzip"})
     return Response(file.content, media_type=file.media_type, headers=headers)
