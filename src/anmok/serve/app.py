@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI
 
 from anmok.serve.access import may_read
 from anmok.serve.door import Door
-from anmok.serve.problems import handle_problems
+from anmok.serve.problems import Caught, handle_problems
 from anmok.serve.routes import routers
 from anmok.serve.service import Service
 
@@ -50,17 +50,19 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         dependencies=[Depends(may_read)],
         docs_url=None,  # Swagger's page comes from a CDN
         redoc_url=None,
+        redirect_slashes=False,  # a redirect repeats the Host header, which anybody may have written
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = service
     for router in routers():
         app.include_router(router)
     handle_problems(app)
+    app.add_middleware(Caught)
     if settings.origins:
         from starlette.middleware.cors import CORSMiddleware
 
         app.add_middleware(
             CORSMiddleware, allow_origins=list(settings.origins), allow_methods=["*"], allow_headers=["*"]
         )
-    app.add_middleware(Door, settings=settings, metrics=service.metrics)
+    app.add_middleware(Door, settings=settings, access=service.access, metrics=service.metrics)
     return app

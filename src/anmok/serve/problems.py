@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from anmok.errors import (
     AnmokError,
@@ -23,9 +25,10 @@ from anmok.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fastapi import FastAPI, Request
+    from fastapi import FastAPI
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["ApiError", "error_body", "handle_problems", "item_error"]
+__all__ = ["CODES", "ApiError", "Caught", "answer", "api_answer", "error_body", "handle_problems", "item_error"]
 
 log = logging.getLogger("anmok.serve")
 
@@ -78,7 +81,16 @@ def item_error(error: AnmokError | ApiError) -> dict[str, str]:
 
 def answer(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """An error as a response."""
+    message = message.encode("utf-8", "replace").decode()  # half characters of a request are none in an answer
     return JSONResponse(error_body(code, message, status=status), status_code=status, headers=dict(headers or {}))
+
+
+def api_answer(error: ApiError) -> JSONResponse:
+    """An ApiError as a response."""
+    headers = {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return answer(error.status, error.code, error.message, headers)
 
 
 def handle_problems(app: FastAPI) -> None:
@@ -86,10 +98,7 @@ def handle_problems(app: FastAPI) -> None:
 
     @app.exception_handler(ApiError)
     async def _api(_: Request, error: ApiError) -> JSONResponse:
-        headers = {} if error.retry_after is None else {"Retry-After": str(max(1, round(error.retry_after)))}
-        if error.status == 401:
-            headers["WWW-Authenticate"] = "Bearer"
-        return answer(error.status, error.code, error.message, headers)
+        return api_answer(error)
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> JSONResponse:
@@ -115,9 +124,31 @@ def handle_problems(app: FastAPI) -> None:
             return answer(409, "conflict", "this was made with another model than the one asked for")
         return answer(422, "bad_request", request.app.state.service.without_paths(_reason(error)))
 
-    @app.exception_handler(Exception)
-    async def _any(request: Request, error: Exception) -> JSONResponse:
-        return _internal(request, error)
+
+class Caught:
+    """ASGI middleware, the innermost: what no handler knows becomes an answer that goes out through all the others.
+
+    A handler of Exception stands outside of all: its answers would have no number, and nobody would count them.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        begun = False
+
+        async def sent(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sent)
+        except Exception as error:
+            if begun or scope["type"] != "http":
+                raise
+            await _internal(Request(scope), error)(scope, receive, send)
 
 
 def _reason(error: AnmokError) -> str:
@@ -137,6 +168,6 @@ def told(errors: Any) -> str:
 
 
 def _internal(request: Request, error: Exception) -> JSONResponse:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    log.error("%s %r failed", request.method, request.scope["path"], exc_info=error)
     number = request.scope.get("request_id", "")
     return answer(500, "internal", f"something went wrong here, not with you. The log has more, under {number}")

@@ -69,6 +69,7 @@ class ServiceSettings:
     rate: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "roots", tuple(root.absolute() for root in self.roots))  # "." has no name
         least: dict[str, float] = dict.fromkeys(
             ("picture_bytes", "request_bytes", "pictures", "texts", "labels", "pixels"), 1
         )
@@ -85,6 +86,7 @@ class ServiceSettings:
         problems += [f"two models are named {name!r}: give them names, NAME=SOURCE" for name in twice]
         names = [root.name for root in self.roots]
         problems += [f"{root} is no folder" for root in self.roots if not root.is_dir()]
+        problems += [f"the root {root} has no name: give a folder below it" for root in self.roots if not root.name]
         if len(set(names)) != len(names):
             problems.append(f"two roots have the same name ({', '.join(sorted(names))}): rename one, or link to it")
         if problems:
