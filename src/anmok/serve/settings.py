@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +70,7 @@ class ServiceSettings:
     rate: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "roots", tuple(root.absolute() for root in self.roots))  # "." has no name
+        object.__setattr__(self, "roots", tuple(Path(os.path.abspath(root)) for root in self.roots))  # noqa: PTH100  ("." and ".." are no names)
         least: dict[str, float] = dict.fromkeys(
             ("picture_bytes", "request_bytes", "pictures", "texts", "labels", "pixels"), 1
         )
