@@ -13,3 +13,11 @@ def test_file_is_written_whole_or_stays_as_it_was(tmp_path, monkeypatch):
         write_whole(path, b"three")
     assert path.read_bytes() == b"two"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_lasting_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr("anmok.files.sync_file", lambda path: done.append(("file", path.read_bytes())))
+    monkeypatch.setattr("anmok.files.sync_folder", lambda path: done.append(("folder", (path / "f").read_bytes())))
+    write_whole(tmp_path / "f", b"content", lasting=True)
+    assert done == [("file", b"content"), ("folder", b"content")]

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anmok.collections import Term, format_query, parse_query, query_vector
+from anmok.collections.query import combine
 from anmok.embeddings import Embeddings
 from anmok.errors import FingerprintMismatch, PictureError, QueryError
 
@@ -145,3 +146,10 @@ def test_query_vector_refuses_embeddings_of_another_encoder_and_of_many_rows(enc
     with pytest.raises(QueryError, match="has 2 embeddings"):
         query_vector(encoder.encode_text(["red", "blue"]), encoder)
     assert isinstance(encoder.encode_text("red"), Embeddings)
+
+
+def test_terms_are_added_up_by_their_weights_and_scaled_to_length_one():
+    rows = np.eye(3, dtype=np.float32)[:2]
+    assert np.allclose(combine(rows, [3, -4]), [0.6, -0.8, 0])
+    with pytest.raises(QueryError, match="cancel out"):
+        combine(np.stack([rows[0], rows[0]]), [1, -1])

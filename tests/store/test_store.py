@@ -70,6 +70,32 @@ def test_upsert_replaces_vector_and_metadata(store, vectors):
     assert store.get(["x", "y"])[1] is None
 
 
+def test_numbers_of_rows_stay_and_are_never_given_again(store, fill, vectors):
+    rows = fill(store, 4)
+    before = store.ids(["k0", "k1", "k2", "k3", "nobody"])
+    assert before[4] is None
+    assert len({*before}) == 5
+    store.upsert(["k0"], rows[:1], [{"other": "metadata"}])
+    store.upsert(["k1"], vectors(9)[8:], [{}])
+    store.delete(["k3"])
+    store.upsert(["k4"], rows[3:], [{}])
+    store.compact()
+    k0, k1, k2, k3, k4 = store.ids(["k0", "k1", "k2", "k3", "k4"])
+    assert (k0, k2, k3) == (before[0], before[2], None)
+    assert not {k1, k4} & {*before}
+    assert store.keys_of([k4, before[3], k0, k0]) == ["k4", None, "k0", "k0"]
+    assert store.keys_of([0, -1, 2**63, 10**30]) == [None] * 4
+    assert store.keys_of([]) == []
+
+
+@given(keys=st.lists(st.sampled_from([*STRANGE, "not there"]), max_size=20))
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_numbers_lead_back_to_their_keys(store, vectors, keys):
+    store.upsert(STRANGE, vectors(len(STRANGE)))
+    numbers = store.ids(keys)
+    assert store.keys_of([number or 0 for number in numbers]) == [key if key in STRANGE else None for key in keys]
+
+
 def test_key_given_twice_keeps_its_last_row(store, vectors):
     a, b = vectors(2)
     store.upsert(["x", "x"], [a, b], [{"v": 1}, {"v": 2}])

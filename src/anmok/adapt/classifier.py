@@ -119,10 +119,27 @@ class AdaptedClassifier(Recognizer):
         """
         embeddings = self.encoder.encode_image(pictures, on_error=on_error)
         table = {name: [cells[row] for row in embeddings.indices] for name, cells in (columns or {}).items()}
-        return in_order(embeddings, self._answers(embeddings, top, back_off, table, error_rate))
+        found = self.classify_embeddings(embeddings, top=top, back_off=back_off, columns=table, error_rate=error_rate)
+        return in_order(embeddings, found)
 
-    def _classified(self, embeddings: Embeddings, top: int, back_off: float | None) -> list[Predictions]:
-        return self._answers(embeddings, top, back_off, {}, None)
+    def classify_embeddings(
+        self,
+        embeddings: Embeddings,
+        *,
+        top: int = 5,
+        back_off: float | None = None,
+        columns: Table | None = None,
+        error_rate: float | None = None,
+    ) -> list[Predictions]:
+        """As `classify`, for pictures that are encoded already; a cell of `columns` for each row.
+
+        Raises:
+            FingerprintMismatch: they were encoded by another encoder.
+            LabelError: `top` is less than 1.
+        """
+        if top < 1:
+            raise LabelError(f"top is {top}, expected 1 or more")
+        return self._answers(embeddings, top, back_off, columns or {}, error_rate)
 
     def _answers(
         self, embeddings: Embeddings, top: int, back_off: float | None, table: Table, error_rate: float | None

@@ -58,6 +58,9 @@ def serve(
         list[str] | None, typer.Option("--origin", help="A web site whose pages may call the API (CORS).")
     ] = None,
     allow_urls: Annotated[bool, typer.Option("--allow-urls", help="Let requests name pictures by address.")] = False,
+    immich: Annotated[
+        bool, typer.Option("--immich", help="Answer Immich's smart search, which cannot send a key.")
+    ] = False,
     precision: Annotated[str, typer.Option(help="fp32, bf16, int8 or auto.")] = "auto",
     rate: Annotated[int, typer.Option(help="Requests a minute for each client; 0 for any number.")] = 0,
     batch: Annotated[int, typer.Option(help="Most pictures in a run of the model.")] = 32,
@@ -86,6 +89,7 @@ def serve(
         keys=keys,
         hosts=tuple(host_name or []),
         origins=tuple(origin or []),
+        immich=immich,
         allow_urls=allow_urls,
         rate=rate,
         batch=batch,

@@ -311,6 +311,14 @@ class Collection:
         """Rows by path or key: Item(key, vector, metadata), None for one that is not there."""
         return self._store.get(keys)
 
+    def ids(self, keys: Sequence[str]) -> list[int | None]:
+        """A number for each picture, by path or key; see `Store.ids`. After `re_encode` they are others."""
+        return self._store.ids(keys)
+
+    def keys_of(self, ids: Sequence[int]) -> list[str | None]:
+        """The reverse of `ids`; None for a number that no picture has."""
+        return self._store.keys_of(ids)
+
     @property
     def failed(self) -> tuple[Failure, ...]:
         """The pictures that could not be taken in, and why."""

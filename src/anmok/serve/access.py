@@ -6,6 +6,7 @@ Every route of the app runs `may_read`, because the app itself asks for it; a ro
 
 from __future__ import annotations
 
+import base64
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PUBLIC", "Access", "Client", "client_of", "may_read", "may_write"]
 
-PUBLIC = frozenset({"alive", "ready", "page", "page_file", "ping"})  # names of routes that anybody may ask
+PUBLIC = frozenset({"alive", "ready", "page", "page_file", "ping", "predict"})  # names of routes that anybody may ask
 ENTRIES = 10_000  # clients whose rate is remembered
 
 
@@ -42,17 +43,17 @@ class Access:
         self._buckets: dict[str, tuple[float, float]] = {}  # client → requests left, and when that was so
 
     def client(self, connection: HTTPConnection) -> Client:
-        """Who asks.
+        """Who asks. Where no key is needed, an unknown one is as good as none: OpenAI's clients cannot send none.
 
         Raises:
             ApiError: no key where one is needed, or a wrong one (401).
         """
         given = _given(connection)
-        if given is not None:
-            key = self.keys.find(given)
-            if key is None:
-                raise ApiError(401, "this key is not known here: check it, or have a new one made")
+        key = None if given is None else self.keys.find(given)
+        if key is not None:
             return Client(key.id, key.scopes, self._rate if key.rate is None else key.rate)
+        if self.required and given is not None:
+            raise ApiError(401, "this key is not known here: check it, or have a new one made")
         if self.required:
             raise ApiError(401, "a key is needed: send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
         return Client(connection.client.host if connection.client else "local", rate=self._rate)
@@ -117,4 +118,16 @@ def _given(connection: HTTPConnection) -> str | None:
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
+    # The key as the password in http://any:KEY@host, for clients that can only be given an address. A browser that was
+    # given one once would send it along for pages of other sites too: requests of pages are told by their Origin.
+    if scheme.lower() == "basic" and "origin" not in connection.headers:
+        return _password(token)
     return connection.headers.get("x-api-key")
+
+
+def _password(token: str) -> str | None:
+    try:
+        text = base64.b64decode(token, validate=True).decode()
+    except ValueError:
+        return None
+    return text.partition(":")[2] or None

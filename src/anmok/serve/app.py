@@ -9,8 +9,8 @@ from fastapi import Depends, FastAPI
 
 from anmok.serve.access import may_read
 from anmok.serve.door import Door
-from anmok.serve.problems import Caught, handle_problems
-from anmok.serve.routes import routers
+from anmok.serve.problems import handle_problems
+from anmok.serve.routes import immich, routers
 from anmok.serve.service import Service
 
 if TYPE_CHECKING:
@@ -56,8 +56,9 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.state.service = service
     for router in routers():
         app.include_router(router)
+    if settings.immich:
+        app.include_router(immich.router)
     handle_problems(app)
-    app.add_middleware(Caught)
     if settings.origins:
         from starlette.middleware.cors import CORSMiddleware
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
-from anmok.serve.problems import CODES, ApiError, answer, api_answer
+from anmok.serve.access import PUBLIC
+from anmok.serve.problems import CODES, ApiError, answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +39,7 @@ LINGER_S = 5.0  # seconds that a body which is refused is read on
 METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"})
 GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+INTERNAL = "something went wrong here, not with you. The log has more, under {}"
 SAFETY = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -79,27 +81,33 @@ class Door:
             self._note(scope, visit)
 
     async def _pass(self, scope: Scope, receive: Receive, visit: _Visit) -> None:
-        body = _Body(scope, receive, self._settings.request_bytes)
+        body = _Body(scope, receive, self._settings.request_bytes, lambda: self._admit(scope))
         seconds = self._settings.request_s
         task = asyncio.current_task()
+        timer = asyncio.timeout(seconds)
         try:
-            async with asyncio.timeout(seconds) as timer:
+            async with timer:
                 visit.begins = lambda: timer.reschedule(None)  # an answer that has begun may go on
                 body.leaves = lambda: visit.status is None and task is not None and task.cancel()
                 body.watch()
                 await self._app(scope, body.receive, visit.send)
-        except TimeoutError:
-            await self._give_up(504, f"this took longer than {seconds:g} seconds", scope, receive, visit)
         except asyncio.CancelledError:
             if not body.left or task is None:
                 raise
             task.uncancel()  # the client has gone: nobody waits for an answer
+        except Exception as error:
+            if visit.status is not None:
+                raise
+            visit.begins = lambda: None
+            if isinstance(error, TimeoutError) and timer.expired():
+                failed = _refused(504, f"this took longer than {seconds:g} seconds")
+            else:
+                log.exception("%s %r failed, request %s", scope["method"], scope["path"], visit.id)
+                failed = _refused(500, INTERNAL.format(visit.id))
+            failed.headers["Connection"] = "close"
+            await failed(scope, receive, visit.send)
         finally:
             body.close()
-
-    async def _give_up(self, status: int, message: str, scope: Scope, receive: Receive, visit: _Visit) -> None:
-        if visit.status is None:
-            await answer(status, CODES[status], message, {"Connection": "close"})(scope, receive, visit.send)
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         """Why a request is not even looked at."""
@@ -108,14 +116,15 @@ class Door:
         if not length.isdecimal() or len(length) > 15 or int(length) > self._settings.request_bytes:
             return _refused(413, f"the request has more than {self._settings.request_bytes:,} bytes")
         elsewhere = None if self._settings.keys_required else self._from_elsewhere(headers)
-        if elsewhere is not None:
-            return _refused(403, elsewhere)
-        if _has_body(scope):  # nothing is read of those who may not ask
+        return None if elsewhere is None else _refused(403, elsewhere)
+
+    def _admit(self, scope: Scope) -> None:
+        """Before a body is read, which comes before all else in a route: nothing is read of those who may not ask."""
+        if getattr(scope.get("route"), "name", None) not in PUBLIC:
             try:
                 self._access.admit(HTTPConnection(scope))
             except ApiError as error:
-                return api_answer(error)
-        return None
+                raise HTTPException(error.status, error.message) from error
 
     def _from_elsewhere(self, headers: dict[bytes, str]) -> str | None:
         """Why a request is not taken for one of this machine's own."""
@@ -173,8 +182,9 @@ class _Visit:
 class _Body:
     """The body as the app receives it: counted, and then watched for the client leaving."""
 
-    def __init__(self, scope: Scope, receive: Receive, limit: int) -> None:
+    def __init__(self, scope: Scope, receive: Receive, limit: int, admit: Callable[[], None]) -> None:
         self._scope, self._receive, self._limit, self._taken = scope, receive, limit, 0
+        self._admit: Callable[[], None] | None = admit
         self._empty = not _has_body(scope)
         self._values = 0  # of JSON, as far as commas and brackets tell
         self._json = not dict(scope["headers"]).get(b"content-type", b"").lower().startswith(b"multipart/")
@@ -186,8 +196,15 @@ class _Body:
         """The next message.
 
         Raises:
-            HTTPException: the body is too large.
+            HTTPException: the body is too large, or its sender may not ask.
         """
+        admit, self._admit = self._admit, None
+        if admit is not None and not self._empty:
+            try:
+                admit()
+            except HTTPException as error:
+                error.headers = None if await _drained(self._scope, self._receive) else {"Connection": "close"}
+                raise
         if self._empty and self._watch is not None:
             self._empty = False
             return {"type": "http.request", "body": b"", "more_body": False}

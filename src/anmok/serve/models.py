@@ -150,7 +150,8 @@ class Models:
 
     async def _get(self, name: str) -> Model:
         if name not in self.names:
-            message = f"there is no model {name!r} here.{did_you_mean(name, self.names)} GET /v1/models lists them"
+            near = did_you_mean(name, self.names)
+            message = f"there is no model {name!r} here.{near} Those served are: {', '.join(self.names)}"
             raise ApiError(404, message, code="model_not_found")
         if name in self._loaded:
             return self._loaded[name]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 
 from anmok.errors import (
     AnmokError,
@@ -25,10 +24,9 @@ from anmok.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fastapi import FastAPI
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from fastapi import FastAPI, Request
 
-__all__ = ["CODES", "ApiError", "Caught", "answer", "api_answer", "error_body", "handle_problems", "item_error"]
+__all__ = ["CODES", "ApiError", "answer", "api_answer", "error_body", "handle_problems", "item_error", "told"]
 
 log = logging.getLogger("anmok.serve")
 
@@ -54,20 +52,28 @@ SHOWN = 5  # problems of one request that are named
 class ApiError(Exception):
     """An answer other than what was asked for.
 
-    `status`: of HTTP. `message`: for people. `code`: for programs; that of the status unless given. `retry_after`:
-    seconds, where it is worth trying again.
+    `status`: of HTTP. `message`: for people. `code`: for programs; that of the status unless given. `param`: the field
+    that is wrong. `retry_after`: seconds, where it is worth trying again.
     """
 
-    def __init__(self, status: int, message: str, *, code: str | None = None, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
-        self.status, self.message, self.retry_after = status, message, retry_after
+        self.status, self.message, self.param, self.retry_after = status, message, param, retry_after
         self.code = code or CODES[status]
 
 
-def error_body(code: str, message: str, *, status: int) -> dict[str, Any]:
+def error_body(code: str, message: str, *, status: int, param: str | None = None) -> dict[str, Any]:
     """The body of every error, in the shape that OpenAI's clients read too."""
     kind = "server_error" if status >= 500 else "invalid_request_error"
-    return {"error": {"code": code, "message": message, "type": kind, "param": None}}
+    return {"error": {"code": code, "message": message, "type": kind, "param": param}}
 
 
 def item_error(error: AnmokError | ApiError) -> dict[str, str]:
@@ -79,18 +85,22 @@ def item_error(error: AnmokError | ApiError) -> dict[str, str]:
     return {"code": "bad_request", "message": str(error)}
 
 
-def answer(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def answer(
+    status: int, code: str, message: str, headers: Mapping[str, str] | None = None, *, param: str | None = None
+) -> JSONResponse:
     """An error as a response."""
     message = message.encode("utf-8", "replace").decode()  # half characters of a request are none in an answer
-    return JSONResponse(error_body(code, message, status=status), status_code=status, headers=dict(headers or {}))
+    body = error_body(code, message, status=status, param=param)
+    return JSONResponse(body, status_code=status, headers=dict(headers or {}))
 
 
-def api_answer(error: ApiError) -> JSONResponse:
-    """An ApiError as a response."""
-    headers = {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+def api_answer(error: ApiError, more: Mapping[str, str] | None = None) -> JSONResponse:
+    """An ApiError as a response; `more`: headers."""
+    headers = dict(more or {})
+    headers |= {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return answer(error.status, error.code, error.message, headers)
+    return answer(error.status, error.code, error.message, headers, param=error.param)
 
 
 def handle_problems(app: FastAPI) -> None:
@@ -102,6 +112,8 @@ def handle_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> JSONResponse:
+        if isinstance(refused := error.__cause__, ApiError):
+            return api_answer(refused, error.headers)
         return answer(error.status_code, CODES.get(error.status_code, "error"), str(error.detail), error.headers)
 
     @app.exception_handler(RequestValidationError)
@@ -115,40 +127,15 @@ def handle_problems(app: FastAPI) -> None:
         if isinstance(error, JobConflict):
             return answer(409, "conflict", str(error))
         if isinstance(error, JobError):
-            return answer(503, "unavailable", str(error), {"Retry-After": "10"})
+            reason = request.app.state.service.without_paths(str(error))
+            return answer(503, "unavailable", reason, {"Retry-After": "10"})
         if isinstance(error, StoreBusy):
             return answer(503, "unavailable", "another process is writing: try again", {"Retry-After": "1"})
-        if isinstance(error, StoreDamaged | OSError):
-            return _internal(request, error)
+        if isinstance(error, StoreDamaged):
+            raise error  # nothing of the client's: the door answers
         if isinstance(error, FingerprintMismatch):
             return answer(409, "conflict", "this was made with another model than the one asked for")
         return answer(422, "bad_request", request.app.state.service.without_paths(_reason(error)))
-
-
-class Caught:
-    """ASGI middleware, the innermost: what no handler knows becomes an answer that goes out through all the others.
-
-    A handler of Exception stands outside of all: its answers would have no number, and nobody would count them.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on."""
-        begun = False
-
-        async def sent(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive, sent)
-        except Exception as error:
-            if begun or scope["type"] != "http":
-                raise
-            await _internal(Request(scope), error)(scope, receive, send)
 
 
 def _reason(error: AnmokError) -> str:
@@ -159,15 +146,10 @@ def told(errors: Any) -> str:
     """What pydantic found, in a line."""
     lines = []
     if errors and errors[0]["type"] == "json_invalid":
-        return f"the body is not JSON, from character {errors[0]['loc'][-1]} on: {errors[0]['ctx']['error']}"
+        place = "".join(f", from character {part} on" for part in errors[0]["loc"] if part != "body")
+        return f"this is not JSON{place}: {errors[0]['ctx']['error']}"
     for one in errors[:SHOWN]:
         where = ".".join(str(part) for part in one["loc"] if part != "body") or "the body"
         lines.append(f"{where}: {one['msg']}")
     more = f"; and {len(errors) - SHOWN} more" if len(errors) > SHOWN else ""
     return "; ".join(lines) + more
-
-
-def _internal(request: Request, error: Exception) -> JSONResponse:
-    log.error("%s %r failed", request.method, request.scope["path"], exc_info=error)
-    number = request.scope.get("request_id", "")
-    return answer(500, "internal", f"something went wrong here, not with you. The log has more, under {number}")

@@ -28,6 +28,7 @@ class ServiceSettings:
     `keys`: whether requests need a key; None: where `host` is not loopback.
     `origins`: web pages of other servers that may call the API (CORS), such as "https://shop.example".
     `hosts`: names that the service is reached by, for the check against rebinding; loopback's own are always known.
+    `immich`: whether `/predict` and `/ping` are there for Immich. They need no key, because Immich cannot send one.
     `allow_urls`: whether requests may name pictures by http(s) address.
     `fetch_s`: seconds that one of them may take.
     `picture_bytes`, `request_bytes`: largest picture file and largest body, bytes.
@@ -51,6 +52,7 @@ class ServiceSettings:
     keys: bool | None = None
     origins: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    immich: bool = False
     allow_urls: bool = False
     fetch_s: float = 10.0
     picture_bytes: int = 20 * MEGABYTE

@@ -20,10 +20,20 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float32]  # [n, d]
     Block = tuple[Ids, Vectors]
 
-__all__ = ["RowCache", "count_rows", "ids_above", "pack", "read_blocks", "read_rows", "unit_rows", "unpack"]
+__all__ = [
+    "LARGEST_ID",
+    "RowCache",
+    "count_rows",
+    "ids_above",
+    "pack",
+    "read_blocks",
+    "read_rows",
+    "unit_rows",
+    "unpack",
+]
 
 STORED = np.dtype("<f2")
-LARGEST_ID = 2**63 - 1
+LARGEST_ID = 2**63 - 1  # that a row can have
 
 
 def unit_rows(vectors: ArrayLike, dimension: int, names: Sequence[str]) -> Vectors:

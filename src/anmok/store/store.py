@@ -19,7 +19,7 @@ from anmok.store.exact import pairs
 from anmok.store.filters import condition
 from anmok.store.index import INDEX
 from anmok.store.keeper import IndexKeeper
-from anmok.store.rows import count_rows, pack, read_rows, unit_rows, unpack
+from anmok.store.rows import LARGEST_ID, count_rows, pack, read_rows, unit_rows, unpack
 from anmok.store.salvage import recover
 from anmok.store.searcher import Searcher
 from anmok.store.types import Item, Match, Pair, StoreLimits, StoreStats
@@ -203,6 +203,21 @@ class Store:
             for row, vector in zip(stored, vectors, strict=True)
         }
         return [items.get(to_key(key)) for key in keys]
+
+    def ids(self, keys: Sequence[str]) -> list[int | None]:
+        """A number for each row, by key, 1 or more; None for a key that is not there.
+
+        It stays while the row keeps its vector, whatever else is written, and is never given to another row.
+        """
+        keys = _checked_keys(keys)
+        numbers = {row[1]: row[0] for row in table.stored(self._database, keys)}
+        return [numbers.get(to_key(key)) for key in keys]
+
+    def keys_of(self, ids: Sequence[int]) -> list[str | None]:
+        """The reverse of `ids`: keys by number, None for a number that no row has."""
+        possible = np.array([number for number in ids if 0 < number <= LARGEST_ID], np.int64)
+        rows = table.keys_and_metadata(self._database, possible)
+        return [rows[number][0] if number in rows else None for number in ids]
 
     def keys(self, where: Where | None = None) -> list[str]:
         """Keys of all rows that the filter allows, those stored first first."""

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from anmok.serve.routes import classify, collections, embed, health, jobs, labels, models, pictures, search
+from anmok.serve.routes import (
+    classify,
+    clip_retrieval,
+    collections,
+    embed,
+    health,
+    jobs,
+    labels,
+    models,
+    openai,
+    page,
+    pictures,
+    search,
+)
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -14,5 +27,6 @@ __all__ = ["routers"]
 
 def routers() -> list[APIRouter]:
     """All of them."""
-    subjects = (classify, embed, search, collections, pictures, jobs, labels, models, health)
-    return [subject.router for subject in subjects]
+    subjects = (classify, embed, search, collections, pictures, jobs, labels, models, health, page)
+    compatible = (openai, clip_retrieval)
+    return [subject.router for subject in (*subjects, *compatible)]

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from anmok.serve.models import Model
     from anmok.serve.service import Service
 
-__all__ = ["PROBLEMS", "client", "encode", "first_error", "problem", "service_of", "thumbnail_address"]
+__all__ = [
+    "PROBLEMS",
+    "client",
+    "encode",
+    "file_address",
+    "first_error",
+    "problem",
+    "service_of",
+    "thumbnail_address",
+]
 
 
 class ErrorFacts(BaseModel):
@@ -91,6 +100,11 @@ def problem(error: PictureError | ApiError) -> Problem:
 def thumbnail_address(collection: str, number: str) -> str:
     """Where a small copy of a picture is."""
     return f"/v1/collections/{quote(collection)}/thumbnail?id={quote(number, safe='')}"
+
+
+def file_address(collection: str, number: str) -> str:
+    """Where a picture is as it is."""
+    return f"/v1/collections/{quote(collection)}/file?id={quote(number, safe='')}"
 
 
 def first_error(problems: Mapping[int, Problem]) -> ApiError | None:
