@@ -1,4 +1,4 @@
-"""Real services for tests: in a thread of this process, or as a process of its own, and what is sent to them."""
+"""Services as processes of their own, bytes on bare sockets, and pictures of noise."""
 
 from __future__ import annotations
 
@@ -12,73 +12,9 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any
 
-import httpx2
 import numpy as np
-import uvicorn
 from PIL import Image
-
-from anmok.serve.app import create_app
-from anmok.serve.keys import Keys
-from anmok.serve.service import KEYS
-from anmok.serve.settings import ServiceSettings
-
-
-@dataclass
-class Served:
-    """A service that runs, and a client of it."""
-
-    url: str
-    port: int
-    app: Any
-    client: httpx2.Client
-
-    @property
-    def service(self):
-        return self.app.state.service
-
-    def raw(self, *parts, pause=0.0, until_closed=True, timeout=20):
-        """What comes back on a connection of its own for bytes as they are, up to its end."""
-        return raw(self.port, *parts, pause=pause, until_closed=until_closed, timeout=timeout)
-
-
-def settings_for(home, *models, **how) -> ServiceSettings:
-    """Small and quick; the models are folders."""
-    how = {"precision": "fp32", "decoders": 1, "port": 0} | how
-    return ServiceSettings(home=home, models=tuple(str(model) for model in models), **how)
-
-
-@contextmanager
-def running(settings, *, key=None, change=lambda app: None):
-    """A service in a thread. `change` is given the app before it starts."""
-    app = create_app(settings)
-    change(app)
-    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=5)
-    server = uvicorn.Server(config)
-    listening = socket.create_server(("127.0.0.1", 0), backlog=256)
-    port = listening.getsockname()[1]
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    try:
-        until(lambda: server.started or not thread.is_alive(), 60)
-        assert server.started, "it did not start"
-        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        url = f"http://127.0.0.1:{port}"
-        with httpx2.Client(base_url=url, headers=headers, timeout=60, trust_env=False) as client:
-            yield Served(url, port, app, client)
-    finally:
-        server.should_exit = True
-        thread.join(60)
-        listening.close()
-    assert not thread.is_alive()
-
-
-def new_key(home, name, *scopes, rate=None) -> str:
-    """A key of a service."""
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return Keys(home / KEYS).add(name, scopes or ("read",), rate)[0]
 
 
 def raw(port, *parts, pause=0.0, until_closed=True, timeout=20) -> bytes:
