@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, FailFast, Field, model_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from anmok.serve.problems import ApiError
@@ -71,17 +71,19 @@ class Message(BaseModel):
     """A message as chat clients send it; who says it does not matter here."""
 
     role: str = "user"
-    content: Annotated[list[Part], FailFast(), BeforeValidator(_parts, json_schema_input_type=str | list[Part])]
+    content: Annotated[
+        list[Part], Field(fail_fast=True), BeforeValidator(_parts, json_schema_input_type=str | list[Part])
+    ]
 
 
 Inputs = Annotated[
     list[Annotated[str, Field(min_length=1)]],
-    FailFast(),
+    Field(fail_fast=True),
     BeforeValidator(_inputs, json_schema_input_type=str | list[str]),
 ]
 Conversations = Annotated[
     list[list[Message]],
-    FailFast(),
+    Field(fail_fast=True),
     BeforeValidator(_conversations, json_schema_input_type=list[Message] | list[list[Message]]),
 ]
 
