@@ -23,13 +23,14 @@ __all__ = ["locked", "sync_file", "sync_folder", "write_whole"]
 PAUSE = 0.002  # seconds between two tries
 
 
-def write_whole(path: Path, content: bytes, *, lasting: bool = False) -> None:
+def write_whole(path: Path, content: bytes, *, lasting: bool = False, mode: int | None = None) -> None:
     """Write a file, whole or not at all; makes its folder.
 
     Args:
         path: of the file.
         content: of the file.
         lasting: return only when it is on the disk, whatever happens to the machine.
+        mode: its permissions, from the first byte on; what the process gives to new files unless given.
 
     Raises:
         OSError: it cannot be written. What was there stays.
@@ -37,6 +38,8 @@ def write_whole(path: Path, content: bytes, *, lasting: bool = False) -> None:
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        if mode is not None:
+            unfinished.touch(mode)
         unfinished.write_bytes(content)
         if lasting:
             sync_file(unfinished)

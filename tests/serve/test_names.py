@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anmok.serve.names import checked_name, inside, upload_file
+from anmok.serve.names import checked_name, resolved, upload_file
 from anmok.serve.problems import ApiError
 
 FOLDER = Path("/home/uploads/shop")
@@ -58,5 +58,6 @@ def test_a_link_is_where_it_leads(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "out").mkdir()
     (tmp_path / "in" / "link").symlink_to(tmp_path / "out")
-    assert inside(tmp_path / "in", tmp_path / "in") and not inside(tmp_path / "in" / "link", tmp_path / "in")
-    assert not inside(tmp_path / "in" / ".." / "out", tmp_path / "in") and not inside(tmp_path / "none", tmp_path)
+    assert resolved(tmp_path / "in", tmp_path / "in") and not resolved(tmp_path / "in" / "link", tmp_path / "in")
+    out = tmp_path / "in" / ".." / "out"
+    assert not resolved(out, tmp_path / "in") and not resolved(tmp_path / "none", tmp_path)

@@ -58,6 +58,20 @@ class Access:
             raise ApiError(401, "a key is needed: send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
         return Client(connection.client.host if connection.client else "local", rate=self._rate)
 
+    def admit(self, connection: HTTPConnection) -> Client:
+        """Who asks, counted once for a request.
+
+        Raises:
+            ApiError: as of `client` (401) and `count` (429).
+        """
+        state: Any = connection.state
+        if not hasattr(state, "client"):
+            client = self.client(connection)
+            self.count(client)
+            state.client = client
+        admitted: Client = state.client
+        return admitted
+
     def count(self, client: Client) -> None:
         """One more request of a client: a bucket of a minute's requests that fills as time goes by.
 
@@ -95,13 +109,8 @@ def client_of(connection: HTTPConnection) -> Client:
 
 
 def _require(connection: HTTPConnection, scope: str) -> None:
-    state: Any = connection.state
-    if not hasattr(state, "client"):  # once for a request
-        access: Access = connection.app.state.service.access
-        client = access.client(connection)
-        access.count(client)
-        state.client = client
-    if scope not in state.client.scopes:
+    access: Access = connection.app.state.service.access
+    if scope not in access.admit(connection).scopes:
         raise ApiError(403, f"this key may not {scope}")
 
 

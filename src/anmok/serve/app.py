@@ -50,6 +50,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         dependencies=[Depends(may_read)],
         docs_url=None,  # Swagger's page comes from a CDN
         redoc_url=None,
+        redirect_slashes=False,  # a redirect repeats the Host header, which anybody may have written
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = service
@@ -64,5 +65,5 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         app.add_middleware(
             CORSMiddleware, allow_origins=list(settings.origins), allow_methods=["*"], allow_headers=["*"]
         )
-    app.add_middleware(Door, settings=settings, metrics=service.metrics)
+    app.add_middleware(Door, settings=settings, access=service.access, metrics=service.metrics)
     return app

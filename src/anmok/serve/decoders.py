@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from anmok.errors import PictureError
 from anmok.serve.decoder import LENGTH, arrays_of, frame
+from anmok.serve.works import Works
 
 if TYPE_CHECKING:
     from anmok.serve.decoder import Job
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Decoders"]
 
 LONGEST = 256 << 20  # bytes of an answer
-START_S = 30.0  # for a decoder to start
 
 
 class Decoders:
@@ -38,6 +38,7 @@ class Decoders:
         self._count, self._seconds, self._megabytes, self._pixels = count, seconds, megabytes, pixels
         self._free: asyncio.Queue[_Decoder] = asyncio.Queue()
         self._all: list[_Decoder] = []
+        self._works = Works()
         self.lost = 0  # decoders that died or were stopped at a picture
 
     async def start(self) -> None:
@@ -64,7 +65,7 @@ class Decoders:
         except TimeoutError as error:
             reason = f"takes longer than {self._seconds:g} seconds to decode"
             raise PictureError("picture", reason) from error
-        except (OSError, ValueError, EOFError, asyncio.IncompleteReadError, KeyError) as error:
+        except (OSError, ValueError, EOFError, asyncio.IncompleteReadError, KeyError, TypeError) as error:
             whole = False
             raise PictureError(
                 "picture", "the decoder failed on it: it is damaged, or takes too much memory"
@@ -72,12 +73,21 @@ class Decoders:
         finally:
             if not whole:  # stopped in the middle, also where the client left: what comes back would be of this job
                 self.lost += 1
-                with suppress(OSError):  # tried again at the next picture
-                    await asyncio.shield(decoder.replace())
+                await asyncio.shield(self._works.begin(self._replace(decoder)))
+            else:
+                self._free.put_nowait(decoder)
+
+    async def _replace(self, decoder: _Decoder) -> None:
+        """A new process, also where nobody waits for it any more: a decoder that is not put back is lost for ever."""
+        try:
+            with suppress(OSError):  # tried again at the next picture
+                await decoder.replace()
+        finally:
             self._free.put_nowait(decoder)
 
     async def close(self) -> None:
         """Stop all of them."""
+        await self._works.settle()
         for decoder in self._all:
             await decoder.stop()
 

@@ -1,4 +1,4 @@
-"""Around every request: its number, its size and time, where it may come from, what is logged and counted.
+"""Around every request: its number, its size and time, who sends it from where, what is logged and counted.
 
 Plain ASGI, so that a body is counted as it streams in, whoever reads it, and is refused at the byte that is too many.
 """
@@ -11,18 +11,22 @@ import logging
 import re
 import secrets
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 
-from anmok.serve.problems import CODES, answer
+from anmok.serve.access import PUBLIC
+from anmok.serve.problems import CODES, ApiError, answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from starlette.responses import JSONResponse
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from anmok.serve.access import Access
     from anmok.serve.metrics import Metrics
     from anmok.serve.settings import ServiceSettings
 
@@ -30,13 +34,17 @@ __all__ = ["Door"]
 
 log = logging.getLogger("anmok.serve.requests")
 
+MOST_VALUES = 1_000_000  # of a JSON body: each takes many times the memory of its bytes
+LINGER_S = 5.0  # seconds that a body which is refused is read on
+METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"})
 GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "testserver"})
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 INTERNAL = "something went wrong here, not with you. The log has more, under {}"
 SAFETY = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
+    (b"cross-origin-opener-policy", b"same-origin"),
     (
         b"content-security-policy",
         b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self';"
@@ -48,82 +56,101 @@ SAFETY = [
 class Door:
     """ASGI middleware; the outermost."""
 
-    def __init__(self, app: ASGIApp, *, settings: ServiceSettings, metrics: Metrics) -> None:
-        self._app, self._settings, self._metrics = app, settings, metrics
+    def __init__(self, app: ASGIApp, *, settings: ServiceSettings, access: Access, metrics: Metrics) -> None:
+        self._app, self._settings, self._access, self._metrics = app, settings, access, metrics
+        # whether other sites' pages may show pictures from here, which needs no script and so no CORS
+        embedded = b"cross-origin" if settings.origins else b"same-origin"
+        self._safety = [*SAFETY, (b"cross-origin-resource-policy", embedded)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or say why not."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        visit = _Visit(scope, send)
+        visit = _Visit(scope, send, self._safety)
         scope["request_id"] = visit.id
         try:
             refused = self._refusal(scope)
             if refused is not None:
-                await answer(refused[0], CODES[refused[0]], refused[1])(scope, receive, visit.send)
+                if _has_body(scope) and not await _drained(scope, receive):
+                    refused.headers["Connection"] = "close"
+                await refused(scope, receive, visit.send)
             else:
                 await self._pass(scope, receive, visit)
         finally:
             self._note(scope, visit)
 
     async def _pass(self, scope: Scope, receive: Receive, visit: _Visit) -> None:
-        body = _Body(receive, self._settings.request_bytes)
+        body = _Body(scope, receive, self._settings.request_bytes, lambda: self._admit(scope))
         seconds = self._settings.request_s
         task = asyncio.current_task()
+        timer = asyncio.timeout(seconds)
         try:
-            async with asyncio.timeout(seconds) as timer:
+            async with timer:
                 visit.begins = lambda: timer.reschedule(None)  # an answer that has begun may go on
                 body.leaves = lambda: visit.status is None and task is not None and task.cancel()
+                body.watch()
                 await self._app(scope, body.receive, visit.send)
-        except TimeoutError:
-            await self._give_up(504, f"this took longer than {seconds:g} seconds", scope, receive, visit)
         except asyncio.CancelledError:
             if not body.left or task is None:
                 raise
             task.uncancel()  # the client has gone: nobody waits for an answer
-        except Exception:
+        except Exception as error:
             if visit.status is not None:
                 raise
-            log.exception("%s %s failed, request %s", scope["method"], scope["path"], visit.id)
-            await self._give_up(500, INTERNAL.format(visit.id), scope, receive, visit)
+            visit.begins = lambda: None
+            if isinstance(error, TimeoutError) and timer.expired():
+                failed = _refused(504, f"this took longer than {seconds:g} seconds")
+            else:
+                log.exception("%s %r failed, request %s", scope["method"], scope["path"], visit.id)
+                failed = _refused(500, INTERNAL.format(visit.id))
+            failed.headers["Connection"] = "close"
+            await failed(scope, receive, visit.send)
         finally:
             body.close()
 
-    async def _give_up(self, status: int, message: str, scope: Scope, receive: Receive, visit: _Visit) -> None:
-        if visit.status is None:
-            visit.begins = lambda: None  # the time is over
-            await answer(status, CODES[status], message, {"Connection": "close"})(scope, receive, visit.send)
-
-    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+    def _refusal(self, scope: Scope) -> JSONResponse | None:
         """Why a request is not even looked at."""
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         length = headers.get(b"content-length", "0")
-        if not length.isdecimal() or int(length) > self._settings.request_bytes:
-            return 413, f"the request has more than {self._settings.request_bytes:,} bytes"
-        if self._settings.keys_required:
-            return None
+        if not length.isdecimal() or len(length) > 15 or int(length) > self._settings.request_bytes:
+            return _refused(413, f"the request has more than {self._settings.request_bytes:,} bytes")
+        elsewhere = None if self._settings.keys_required else self._from_elsewhere(headers)
+        return None if elsewhere is None else _refused(403, elsewhere)
+
+    def _admit(self, scope: Scope) -> None:
+        """Before a body is read, which comes before all else in a route: nothing is read of those who may not ask."""
+        if getattr(scope.get("route"), "name", None) not in PUBLIC:
+            try:
+                self._access.admit(HTTPConnection(scope))
+            except ApiError as error:
+                raise HTTPException(error.status, error.message) from error
+
+    def _from_elsewhere(self, headers: dict[bytes, str]) -> str | None:
+        """Why a request is not taken for one of this machine's own."""
         # Without keys, being on this machine is what gives the right to ask. A page of another site, opened in a
         # browser here, is on this machine too: it is known by its Origin, or by the name that it had point here.
         host = headers.get(b"host", "")
-        if _name_of(host) not in LOOPBACK_NAMES | set(self._settings.hosts):
-            return 403, "the service does not answer to this name: start it with --host-name, or with keys"
+        if _name_of(host) not in LOOPBACK_NAMES.union(self._settings.hosts):
+            return "the service does not answer to this name: start it with --host-name, or with keys"
         origin = headers.get(b"origin")
-        own = origin is None or urlsplit(origin).netloc == host or origin in self._settings.origins
-        return None if own else (403, "pages of other sites may not ask here: name the site with --origin, or use keys")
+        if origin is None or origin in self._settings.origins or origin in (f"http://{host}", f"https://{host}"):
+            return None
+        return "pages of other sites may not ask here: name the site with --origin, or use keys"
 
     def _note(self, scope: Scope, visit: _Visit) -> None:
         route = getattr(scope.get("route"), "path", "none")
         status = visit.status or 499  # the client left before there was an answer
         seconds = time.perf_counter() - visit.began
-        self._metrics.requests.labels(route, scope["method"], str(status)).inc()
+        method = scope["method"] if scope["method"] in METHODS else "other"  # any word may come as a method
+        self._metrics.requests.labels(route, method, str(status)).inc()
         self._metrics.request_s.labels(route).observe(seconds)
         if status >= 400:
             self._metrics.errors.labels(CODES.get(status, str(status))).inc()
         client = getattr(scope.get("state", {}).get("client"), "id", None)
         told = {
             "request_id": visit.id,
-            "method": scope["method"],
+            "method": method,
             "route": route,
             "status": status,
             "ms": round(1000 * seconds, 1),
@@ -135,27 +162,32 @@ class Door:
 class _Visit:
     """One request: its number, when it came, and the status it was answered with."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
         given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
         self.id = given if GIVEN_ID.fullmatch(given) else secrets.token_hex(8)
         self.began = time.perf_counter()
         self.status: int | None = None
         self.begins: Callable[[], None] = lambda: None
-        self._send = send
+        self._send, self._headers = send, headers
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.begins()
-            message = {**message, "headers": [*message["headers"], (b"x-request-id", self.id.encode()), *SAFETY]}
+            number = (b"x-request-id", self.id.encode())
+            message = {**message, "headers": [*message["headers"], number, *self._headers]}
         await self._send(message)
 
 
 class _Body:
     """The body as the app receives it: counted, and then watched for the client leaving."""
 
-    def __init__(self, receive: Receive, limit: int) -> None:
-        self._receive, self._limit, self._taken = receive, limit, 0
+    def __init__(self, scope: Scope, receive: Receive, limit: int, admit: Callable[[], None]) -> None:
+        self._scope, self._receive, self._limit, self._taken = scope, receive, limit, 0
+        self._admit: Callable[[], None] | None = admit
+        self._empty = not _has_body(scope)
+        self._values = 0  # of JSON, as far as commas and brackets tell
+        self._json = not dict(scope["headers"]).get(b"content-type", b"").lower().startswith(b"multipart/")
         self._watch: asyncio.Task[Message] | None = None
         self.left = False
         self.leaves: Callable[[], object] = lambda: None
@@ -164,20 +196,39 @@ class _Body:
         """The next message.
 
         Raises:
-            HTTPException: the body is too large.
+            HTTPException: the body is too large, or its sender may not ask.
         """
+        admit, self._admit = self._admit, None
+        if admit is not None and not self._empty:
+            try:
+                admit()
+            except HTTPException as error:
+                error.headers = None if await _drained(self._scope, self._receive) else {"Connection": "close"}
+                raise
+        if self._empty and self._watch is not None:
+            self._empty = False
+            return {"type": "http.request", "body": b"", "more_body": False}
         if self._watch is not None:  # the body is whole: what comes next is the end
             return await asyncio.shield(self._watch)
         message = await self._receive()
         if message["type"] == "http.request":
-            self._taken += len(message.get("body", b""))
-            if self._taken > self._limit:
-                raise HTTPException(413, f"the request has more than {self._limit:,} bytes")
+            part = message.get("body", b"")
+            self._taken += len(part)
+            self._values += sum(part.count(mark) for mark in b",[{") if self._json else 0
+            if self._taken > self._limit or self._values > MOST_VALUES:
+                told = f"the request has more than {self._limit:,} bytes, or {MOST_VALUES:,} values"
+                whole = not message.get("more_body", False) or await _drained(self._scope, self._receive)
+                raise HTTPException(413, told, headers=None if whole else {"Connection": "close"})
             if not message.get("more_body", False):
                 self._watch = asyncio.create_task(self._wait())
         else:
             self.left = True
         return message
+
+    def watch(self) -> None:
+        """Watch from the start where there is no body, which nobody would read then."""
+        if self._empty:
+            self._watch = asyncio.create_task(self._wait())
 
     def close(self) -> None:
         """Watch no longer."""
@@ -185,10 +236,32 @@ class _Body:
             self._watch.cancel()
 
     async def _wait(self) -> Message:
-        message = await self._receive()
+        while (message := await self._receive())["type"] == "http.request":
+            pass  # the end of an empty body
         self.left = True
         self.leaves()
         return message
+
+
+def _has_body(scope: Scope) -> bool:
+    names = dict(scope["headers"])
+    return names.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in names
+
+
+async def _drained(scope: Scope, receive: Receive) -> bool:
+    """Read on for a while, and whether that was all: a client that is still sending may not see an answer."""
+    if any(name == b"expect" for name, _ in scope["headers"]):
+        return False  # it waits for leave to send
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_S):
+            while (message := await receive())["type"] == "http.request":
+                if not message.get("more_body", False):
+                    return True
+    return False
+
+
+def _refused(status: int, message: str) -> JSONResponse:
+    return answer(status, CODES[status], message)
 
 
 def _name_of(host: str) -> str:

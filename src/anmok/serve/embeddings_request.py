@@ -71,14 +71,20 @@ class Message(BaseModel):
     """A message as chat clients send it; who says it does not matter here."""
 
     role: str = "user"
-    content: Annotated[list[Part], BeforeValidator(_parts, json_schema_input_type=str | list[Part])]
+    content: Annotated[
+        list[Part], Field(fail_fast=True), BeforeValidator(_parts, json_schema_input_type=str | list[Part])
+    ]
 
 
 Inputs = Annotated[
-    list[Annotated[str, Field(min_length=1)]], BeforeValidator(_inputs, json_schema_input_type=str | list[str])
+    list[Annotated[str, Field(min_length=1)]],
+    Field(fail_fast=True),
+    BeforeValidator(_inputs, json_schema_input_type=str | list[str]),
 ]
 Conversations = Annotated[
-    list[list[Message]], BeforeValidator(_conversations, json_schema_input_type=list[Message] | list[list[Message]])
+    list[list[Message]],
+    Field(fail_fast=True),
+    BeforeValidator(_conversations, json_schema_input_type=list[Message] | list[list[Message]]),
 ]
 
 

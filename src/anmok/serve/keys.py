@@ -10,6 +10,7 @@ import hashlib
 import json
 import secrets
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hmac import compare_digest
 from typing import TYPE_CHECKING
@@ -18,13 +19,14 @@ from anmok.errors import SettingsError
 from anmok.files import locked, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 __all__ = ["SCOPES", "Key", "Keys"]
 
 SCOPES = ("read", "write")
 MARK = "anmok"
+PATIENCE = 5.0  # seconds for another process to finish its change
 NOBODY = "0" * 64  # compared with where the id is unknown, so that this takes as long
 
 
@@ -48,7 +50,7 @@ class Keys:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._state: tuple[int, int] | None = None
+        self._state: tuple[int, ...] | None = None
         self._keys: dict[str, Key] = {}
 
     def add(self, name: str, scopes: Iterable[str] = ("read",), rate: int | None = None) -> tuple[str, Key]:
@@ -60,7 +62,7 @@ class Keys:
         wanted = tuple(scope for scope in SCOPES if scope in set(scopes))
         if unknown := sorted(set(scopes) - set(SCOPES)):
             raise SettingsError(f"there is no scope {unknown[0]!r}: choose from {', '.join(SCOPES)}")
-        with locked(self._path.with_suffix(".lock"), seconds=5):
+        with self._alone():
             if any(key.name == name for key in self.all()):
                 raise SettingsError(f"there is a key named {name!r} already: give another name, or remove that one")
             number, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
@@ -74,7 +76,7 @@ class Keys:
         Raises:
             SettingsError: there is none of that name.
         """
-        with locked(self._path.with_suffix(".lock"), seconds=5):
+        with self._alone():
             kept = [key for key in self.all() if key.name != name]
             if len(kept) == len(self.all()):
                 raise SettingsError(f"there is no key named {name!r}")
@@ -100,14 +102,21 @@ class Keys:
         except FileNotFoundError:
             self._keys, self._state = {}, None
             return
-        if (state := (status.st_mtime_ns, status.st_size)) != self._state:
+        if (state := (status.st_ino, status.st_mtime_ns, status.st_size)) != self._state:
             rows = json.loads(self._path.read_text(encoding="utf-8"))
             keys = (Key(**{**row, "scopes": tuple(row["scopes"])}) for row in rows)
             self._keys, self._state = {key.id: key for key in keys}, state
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with locked(self._path.with_suffix(".lock"), seconds=PATIENCE) as held:
+            if not held:
+                raise SettingsError("another process has been changing the keys for too long: try again")
+            yield
+
     def _write(self, keys: list[Key]) -> None:
-        write_whole(self._path, json.dumps([asdict(key) for key in keys], ensure_ascii=False, indent=1).encode())
-        self._path.chmod(0o600)
+        content = json.dumps([asdict(key) for key in keys], indent=1).encode()
+        write_whole(self._path, content, lasting=True, mode=0o600)
 
 
 def _hash(secret: str) -> str:

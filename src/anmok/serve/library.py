@@ -5,20 +5,22 @@ HOME/uploads/NAME/…             pictures that clients sent to it
 HOME/labels/NAME.anmok          a label set
 HOME/recognisers/NAME/          what `anmok adapt` made
 
-Collections and label sets stay open between requests; one that was deleted or moved to another model is closed when the
-last request lets go of it. Pictures of indexed folders are known to clients by the name of the root and the path below
-it: where folders lie on this machine is nobody's business.
+Names that begin with a point are of what is being made or deleted. Collections and label sets stay open between
+requests; one that was deleted or moved to another model is closed when the last request lets go of it. Pictures of
+indexed folders are known to clients by the name of the root and the path below it: where folders lie on this machine is
+nobody's business.
 """
 
 from __future__ import annotations
 
 import asyncio
 import shutil
+import uuid
 from collections import OrderedDict
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from anmok.adapt import AdaptedClassifier
 from anmok.classify import Classifier, LabelSet, LabelStore, open_classifier
@@ -26,8 +28,9 @@ from anmok.classify.classifier import Recognizer
 from anmok.collections import Collection
 from anmok.collections.batch import file_of
 from anmok.errors import did_you_mean
-from anmok.serve.names import checked_name, inside, upload_file
+from anmok.serve.names import checked_name, resolved, sendable, sent
 from anmok.serve.problems import ApiError
+from anmok.serve.uploads import take_back
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -35,9 +38,11 @@ if TYPE_CHECKING:
     from anmok.encoder import Encoder
     from anmok.serve.models import Model, Models
     from anmok.serve.settings import ServiceSettings
+    from anmok.serve.works import Works
 
 __all__ = ["Library", "Opened"]
 
+Answer = TypeVar("Answer")
 SUFFIX = ".anmok"
 AD_HOC = 64  # lists of labels given in requests whose embeddings are remembered
 WAITING = 32  # requests that may wait for their lists of labels to be encoded
@@ -54,28 +59,33 @@ class Opened:
     state: Any = None  # of its files when it was opened
     own: Model | None = None  # of a recogniser that has an encoder of its own
     users: int = 0
+    gone: bool = False  # deleted, or moved to another model, since it was opened
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # held by what changes it
 
 
 class Library:
     """Everything by its name; used from one event loop, the slow parts in threads."""
 
-    def __init__(self, settings: ServiceSettings, models: Models) -> None:
-        self._settings, self.models = settings, models
+    def __init__(self, settings: ServiceSettings, models: Models, works: Works) -> None:
+        self._settings, self.models, self.works = settings, models, works
         self.collections, self.uploads = settings.home / "collections", settings.home / "uploads"
         self.label_sets, self.recognisers = settings.home / "labels", settings.home / "recognisers"
         for folder in (self.collections, self.uploads, self.label_sets, self.recognisers):
             folder.mkdir(parents=True, exist_ok=True)
+            for unfinished in folder.glob(".*"):  # a kill left it
+                shutil.rmtree(unfinished, ignore_errors=True)
         self._open: dict[Path, Opened] = {}
         self._opening = asyncio.Lock()
         self._ad_hoc: OrderedDict[tuple[Any, ...], Classifier] = OrderedDict()
-        self._encoding, self._to_encode = asyncio.Lock(), 0  # lists of labels: one at a time
+        self._encoding = asyncio.Lock()  # lists of labels: one at a time
+        self._to_encode: dict[tuple[Any, ...], asyncio.Task[Classifier]] = {}
+        models.unloading = self._close_all_of
 
     def names(self, folder: Path) -> list[str]:
         """Of what a folder of the library holds, sorted."""
         suffix = "" if folder == self.recognisers else SUFFIX
-        found = (path.name.removesuffix(suffix) for path in folder.iterdir() if path.is_dir() and path.suffix == suffix)
-        return sorted(name for name in found if not name.startswith("."))
+        found = (path.name for path in folder.iterdir() if path.name.endswith(suffix) and path.is_dir())
+        return sorted(name.removesuffix(suffix) for name in found if not name.startswith("."))
 
     # --- collections
 
@@ -86,10 +96,14 @@ class Library:
             ApiError: there is one of this name (409), or no such model (404).
         """
         path = self.collections / f"{checked_name(name)}{SUFFIX}"
-        async with self.models.use(model) as used, self._opening:
-            if path.exists():
-                raise ApiError(409, f"there is a collection {name!r} already")
-            await asyncio.to_thread(lambda: Collection(path, encoder=used.encoder).close())
+
+        async def make() -> None:
+            async with self.models.use(model) as used:
+                new = _beside(path, "new")
+                await asyncio.to_thread(lambda: Collection(new, encoder=used.encoder).close())
+                await self._put_in_place(new, path, f"there is a collection {name!r} already")
+
+        await self.works.finish(make())
 
     async def found(self, name: str) -> tuple[Path, str]:
         """The folder of a collection, and the name of its model. As `collection`."""
@@ -105,11 +119,31 @@ class Library:
         """
         path, model = await self.found(name)
         async with self.models.use(model) as used:
-            opened = await self._opened(path, used, lambda: Collection(path, encoder=used.encoder))
+            opened = await self._opened(path, used, lambda: self._open_collection(path, used))
             try:
                 yield opened, used
             finally:
                 self._let_go(opened)
+
+    async def change(self, name: str, opened: Opened, do: Callable[[], Answer]) -> Answer:
+        """Change a collection that is in use, in a thread: one change at a time, and each to its end.
+
+        Raises:
+            ApiError: it was deleted (404) or moved to another model (503) since it was opened.
+        """
+
+        async def alone() -> Answer:
+            try:
+                async with opened.lock:
+                    if opened.gone:
+                        self._path(self.collections, name, "collection")
+                        raise ApiError(503, f"the collection {name!r} was moved meanwhile: try again", retry_after=1)
+                    return await asyncio.to_thread(do)
+            finally:
+                self._let_go(opened)
+
+        opened.users += 1  # until it is done, whatever becomes of the request
+        return await self.works.finish(alone())
 
     async def delete_collection(self, name: str) -> None:
         """Delete a collection and what was uploaded to it.
@@ -118,22 +152,23 @@ class Library:
             ApiError: there is no such collection (404).
         """
         path = self._path(self.collections, name, "collection")
-        await self._delete(path)
-        await asyncio.to_thread(shutil.rmtree, self.uploads / checked_name(name), ignore_errors=True)
+        await self.works.finish(self._delete(path, self.uploads / checked_name(name)))
 
     def retire(self, name: str) -> None:
         """Have a collection opened anew by the next request: it was moved to another model."""
-        if (opened := self._open.pop(self.collections / f"{checked_name(name)}{SUFFIX}", None)) is not None:
-            self._let_go(opened, users=0)
+        self._close(self.collections / f"{checked_name(name)}{SUFFIX}")
 
     # --- pictures of collections
 
-    def upload(self, collection: str, number: str) -> Path:
-        """The file of an uploaded picture."""
-        return upload_file(self.uploads / checked_name(collection), number)
+    def uploads_of(self, collection: str) -> Path:
+        """The folder of the pictures that clients sent to a collection."""
+        return self.uploads / checked_name(collection)
 
     def id_of(self, key: str, metadata: Mapping[str, Any]) -> str:
         """What clients call a picture: what they called it themselves, or the root's name and the path below it."""
+        return sendable(self._id_of(key, metadata))
+
+    def _id_of(self, key: str, metadata: Mapping[str, Any]) -> str:
         if not key.startswith("/") and not Path(key).is_absolute():
             return key
         for root in self._settings.roots:
@@ -145,6 +180,7 @@ class Library:
 
     def key_of(self, collection: Collection, number: str) -> str | None:
         """The key of a picture that clients call so; None: there is none."""
+        number = number if number in collection else sent(number)
         if number in collection and not Path(number).is_absolute():
             return number
         name, _, rest = number.partition("/")
@@ -158,19 +194,30 @@ class Library:
 
     def shown(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """The part of a picture's metadata that clients may see."""
-        return {name: value for name, value in metadata.items() if name not in HIDDEN}
+        return sendable({name: value for name, value in metadata.items() if name not in HIDDEN})
 
     async def content(self, collection: str, number: str) -> bytes:
         """The bytes of a picture of a collection.
 
         Raises:
-            ApiError: there is none, or its file may not be shown (404).
+            ApiError: there is none, or its file may not be shown (404), or is too large (413).
         """
         file = await self.file(collection, number)
-        return await asyncio.to_thread(file.read_bytes)
+        return await asyncio.to_thread(self._content, file, f"the file of {number!r}")
+
+    def _content(self, file: Path, named: str) -> bytes:
+        most = self._settings.picture_bytes
+        try:
+            with file.open("rb") as opened:
+                content = opened.read(most + 1)
+        except OSError as error:
+            raise ApiError(404, f"{named} cannot be read") from error
+        if len(content) > most:
+            raise ApiError(413, f"{named} has more than {most:,} bytes")
+        return content
 
     async def file(self, collection: str, number: str) -> Path:
-        """The file of a picture of a collection. As `content`."""
+        """The file of a picture of a collection, links followed. As `content`."""
         async with self.collection(collection) as (opened, _):
             found = await asyncio.to_thread(self._file, opened.thing, number)
         if found is None:
@@ -184,7 +231,8 @@ class Library:
         if file is None or item is None:
             return None
         allowed = (self.uploads, *self._settings.roots)
-        return Path(file) if any(inside(Path(file), folder) for folder in allowed) else None
+        found = next((found for folder in allowed if (found := resolved(Path(file), folder)) is not None), None)
+        return found if found is not None and found.is_file() else None
 
     def folder(self, name: str) -> Path:
         """A folder below the configured roots, by the root's name and the path below it.
@@ -195,22 +243,25 @@ class Library:
         if not self._settings.roots:
             raise ApiError(403, "no folders of this machine are open to clients: start the service with --root FOLDER")
         first, _, rest = name.strip("/").partition("/")
-        root = next((root for root in self._settings.roots if root.name == first), None)
+        root, rest = next((root for root in self._settings.roots if root.name == first), None), sent(rest)
         if root is None or "\0" in rest:
             near = did_you_mean(first, [root.name for root in self._settings.roots])
             raise ApiError(404, f"there is no root {first!r}.{near}")
-        folder = root / rest
-        if not inside(folder, root) or not folder.is_dir():
+        folder = resolved(root / rest, root)
+        if folder is None or not folder.is_dir():
             raise ApiError(404, f"there is no folder {name!r}")
-        return folder.resolve()
+        return folder
 
     def subfolders(self, name: str) -> list[str]:
         """Names of the folders in a folder below the roots, sorted; of the roots themselves for "". As `folder`."""
         if not name.strip("/"):
             return sorted(root.name for root in self._settings.roots)
         folder = self.folder(name)
-        inner = (path.name for path in folder.iterdir() if path.is_dir() and inside(path, folder))
-        return sorted(one for one in inner if not one.startswith("."))
+        try:
+            inner = [path.name for path in folder.iterdir() if path.is_dir() and resolved(path, folder) is not None]
+        except OSError as error:
+            raise ApiError(404, f"the folder {name!r} cannot be read") from error
+        return sorted(sendable(one) for one in inner if not one.startswith("."))
 
     # --- label sets, recognisers, and labels that come with a request
 
@@ -262,11 +313,11 @@ class Library:
         """
         path = self._path(self.label_sets, name, "label set")
         async with self.models.use(await self._model_for(path)) as used:
-            store = await asyncio.to_thread(LabelStore, path, used.encoder, create=False)
+            store = await self._thread(lambda: LabelStore(path, used.encoder, create=False))
             try:
                 yield store
             finally:
-                await asyncio.to_thread(store.close)
+                await self.works.finish(asyncio.to_thread(store.close))
 
     async def create_label_set(self, name: str, labels: LabelSet, templates: str, model: str | None) -> None:
         """Make a label set.
@@ -275,15 +326,25 @@ class Library:
             ApiError: there is one of this name (409), or no such model (404).
         """
         path = self.label_sets / f"{checked_name(name)}{SUFFIX}"
+        taken = f"there is a label set {name!r} already: change it, or give another name"
+        if path.exists():
+            raise ApiError(409, taken)
 
-        def make(used: Model) -> None:
-            with LabelStore(path, used.encoder, templates=templates) as store:
-                store.add(labels)
+        def fill(new: Path, used: Model) -> None:
+            try:
+                with LabelStore(new, used.encoder, templates=templates) as store:
+                    store.add(labels)
+            except BaseException:
+                shutil.rmtree(new, ignore_errors=True)
+                raise
 
-        async with self.models.use(model) as used:
-            if path.exists():
-                raise ApiError(409, f"there is a label set {name!r} already: change it, or give another name")
-            await asyncio.to_thread(make, used)
+        async def make() -> None:
+            async with self.models.use(model) as used:
+                new = _beside(path, "new")
+                await asyncio.to_thread(fill, new, used)
+                await self._put_in_place(new, path, taken)
+
+        await self.works.finish(make())
 
     async def delete_label_set(self, name: str) -> None:
         """Delete a label set.
@@ -291,7 +352,7 @@ class Library:
         Raises:
             ApiError: there is none of that name (404).
         """
-        await self._delete(self._path(self.label_sets, name, "label set"))
+        await self.works.finish(self._delete(self._path(self.label_sets, name, "label set")))
 
     async def ad_hoc(self, model: Model, labels: Sequence[str], templates: str) -> Classifier:
         """A classifier of labels that came with a request; those used last are remembered.
@@ -300,21 +361,27 @@ class Library:
             ApiError: many others wait for theirs (429).
         """
         key = (model.encoder.fingerprint, tuple(labels), templates)
-        if key not in self._ad_hoc:
-            if self._to_encode >= WAITING:
-                raise ApiError(429, f"{self._to_encode} other lists of labels wait: try again", retry_after=1)
-            self._to_encode += 1
-            try:
-                async with self._encoding:
-                    if key not in self._ad_hoc:  # another request may have brought the same list
-                        made = await asyncio.to_thread(Classifier, model.encoder, LabelSet(labels), templates=templates)
-                        self._ad_hoc[key] = made
-            finally:
-                self._to_encode -= 1
-            while len(self._ad_hoc) > AD_HOC:
-                self._ad_hoc.popitem(last=False)
-        self._ad_hoc.move_to_end(key)
-        return self._ad_hoc[key]
+        known = self._ad_hoc.get(key)
+        if known is not None and known.encoder is model.encoder:
+            self._ad_hoc.move_to_end(key)
+            return known
+        if (task := self._to_encode.get(key)) is None:  # another request may have brought the same list
+            if len(self._to_encode) >= WAITING:
+                raise ApiError(429, f"{len(self._to_encode)} other lists of labels wait: try again", retry_after=1)
+            given = LabelSet(labels)
+            task = self._to_encode[key] = self.works.begin(self._encode_labels(key, model, given, templates))
+        return await asyncio.shield(task)
+
+    async def _encode_labels(self, key: tuple[Any, ...], model: Model, labels: LabelSet, templates: str) -> Classifier:
+        try:
+            async with self._encoding:
+                made = await asyncio.to_thread(Classifier, model.encoder, labels, templates=templates)
+        finally:
+            del self._to_encode[key]
+        self._ad_hoc[key] = made
+        while len(self._ad_hoc) > AD_HOC:
+            self._ad_hoc.popitem(last=False)
+        return made
 
     def model_name(self, encoder: Encoder) -> str:
         """What requests call the model that an encoder is of."""
@@ -323,9 +390,14 @@ class Library:
     def close(self) -> None:
         """Let go of all files."""
         for path in list(self._open):
-            self._let_go(self._open.pop(path), users=0)
+            self._close(path)
 
     # --- opening and letting go
+
+    def _open_collection(self, path: Path, model: Model) -> Collection:
+        collection = Collection(path, encoder=model.encoder)
+        take_back(self.uploads / path.name.removesuffix(SUFFIX), collection)
+        return collection
 
     def _path(self, folder: Path, name: str, kind: str) -> Path:
         suffix = "" if folder == self.recognisers else SUFFIX
@@ -351,14 +423,16 @@ class Library:
 
     async def _opened(self, path: Path, model: Model | None, open_it: Callable[[], Any]) -> Opened:
         async with self._opening:
+            if not path.is_dir():  # opening it would make it anew
+                raise ApiError(404, f"{path.name.removesuffix(SUFFIX)!r} was deleted a moment ago")
             state = await asyncio.to_thread(_state, path)
             opened = self._open.get(path)
             fresh = opened is not None and (model is None or opened.thing.encoder is model.encoder)
             if opened is not None and (not fresh or (path.parent != self.collections and opened.state != state)):
-                self._let_go(self._open.pop(path), users=0)
+                self._close(path)
                 opened = None
             if opened is None:
-                thing = await asyncio.to_thread(open_it)
+                thing = await self._thread(open_it)
                 opened = self._open[path] = Opened(
                     path.name.removesuffix(SUFFIX), thing, model.name if model else "", state
                 )
@@ -375,14 +449,62 @@ class Library:
             if opened.own is not None:
                 opened.own.close()
 
-    async def _delete(self, path: Path) -> None:
+    async def _thread(self, open_it: Callable[[], Answer]) -> Answer:
+        """Open something in a thread; where the caller leaves meanwhile it is closed again."""
+        task = self.works.begin(asyncio.to_thread(open_it))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_close_result)
+            raise
+
+    def _close(self, path: Path) -> None:
+        """Keep something open no longer; closed when the last request lets go of it."""
+        if (opened := self._open.pop(path, None)) is not None:
+            opened.gone = True
+            self._let_go(opened, users=0)
+
+    def _close_all_of(self, model: Model) -> None:
+        """A model is let go: so is what would hold it in memory."""
+        for path, opened in list(self._open.items()):
+            if opened.thing.encoder is model.encoder:
+                self._close(path)
+        for key, classifier in list(self._ad_hoc.items()):
+            if classifier.encoder is model.encoder:
+                del self._ad_hoc[key]
+
+    async def _put_in_place(self, new: Path, path: Path, taken: str) -> None:
+        """Give what was made its name. Raises ApiError where another has it (409)."""
         async with self._opening:
-            if (opened := self._open.pop(path, None)) is not None:
-                self._let_go(opened, users=0)
-            gone = path.with_name(f".{path.name}.deleted")  # at once, whole; then at leisure
-            await asyncio.to_thread(shutil.rmtree, gone, ignore_errors=True)
-            path.rename(gone)
-        await asyncio.to_thread(shutil.rmtree, gone, ignore_errors=True)
+            if not path.exists():
+                new.rename(path)
+                return
+        await asyncio.to_thread(shutil.rmtree, new, ignore_errors=True)
+        raise ApiError(409, taken)
+
+    async def _delete(self, path: Path, *more: Path) -> None:
+        """Delete a store and what belongs to it: at once, whole; then at leisure."""
+        gone = []
+        async with self._opening:
+            opened = self._open.get(path)
+            async with opened.lock if opened is not None else asyncio.Lock():
+                self._close(path)
+                for one in (path, *more):
+                    if one.exists():
+                        gone.append(_beside(one, "deleted"))
+                        one.rename(gone[-1])
+        for one in gone:
+            await asyncio.to_thread(shutil.rmtree, one, ignore_errors=True)
+
+
+def _close_result(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled() and task.exception() is None and hasattr(task.result(), "close"):
+        task.result().close()
+
+
+def _beside(path: Path, what: str) -> Path:
+    """A name for something that is being made or deleted."""
+    return path.with_name(f".{uuid.uuid4().hex}.{what}")
 
 
 def _encoder_name(path: Path) -> str:
@@ -395,5 +517,10 @@ def _encoder_name(path: Path) -> str:
 
 def _state(path: Path) -> tuple[int, ...]:
     """Of the files of a store or a recogniser: changes when somebody writes."""
-    files = sorted(file for file in path.iterdir() if file.name.endswith((".sqlite", "-wal", ".json", ".safetensors")))
-    return tuple(number for file in files for number in (file.stat().st_mtime_ns, file.stat().st_size))
+    found = []
+    for file in sorted(path.iterdir()):
+        if file.name.endswith((".sqlite", "-wal", ".json", ".safetensors")):
+            with suppress(FileNotFoundError):  # SQLite deletes its log when the last one closes the database
+                status = file.stat()
+                found += [status.st_mtime_ns, status.st_size]
+    return tuple(found)

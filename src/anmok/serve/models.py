@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anmok.embeddings import Embeddings
-from anmok.errors import PictureError, did_you_mean
+from anmok.errors import AnmokError, PictureError, did_you_mean
 from anmok.loading import load
 from anmok.serve.batching import Batcher
 from anmok.serve.decoder import Measured
 from anmok.serve.problems import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -27,11 +28,14 @@ if TYPE_CHECKING:
     from anmok.serve.decoders import Decoders
     from anmok.serve.metrics import Metrics
     from anmok.serve.settings import ServiceSettings
+    from anmok.serve.works import Works
 
     Row = NDArray[np.float32]
     Size = tuple[int | None, int | None]  # width, height; None where they cannot be told
 
 __all__ = ["Model", "Models"]
+
+log = logging.getLogger("anmok.serve")
 
 GRAPH_SHARE = 1.5  # memory of a loaded model, by the size of its weights
 
@@ -106,10 +110,11 @@ def _size(size: NDArray[np.int64]) -> Size:
 class Models:
     """All models that requests may name; used from one event loop."""
 
-    def __init__(self, settings: ServiceSettings, decoders: Decoders, metrics: Metrics) -> None:
-        self._settings, self._decoders, self._metrics = settings, decoders, metrics
+    def __init__(self, settings: ServiceSettings, decoders: Decoders, metrics: Metrics, works: Works) -> None:
+        self._settings, self._decoders, self._metrics, self._works = settings, decoders, metrics, works
         self._loaded: dict[str, Model] = {}
-        self._loading = {name: asyncio.Lock() for name in settings.model_names}
+        self._loading: dict[str, asyncio.Task[Model]] = {}
+        self.unloading: Callable[[Model], None] = lambda model: None  # told of each that is let go
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -129,6 +134,8 @@ class Models:
             ApiError: there is no such model (404), or it cannot be loaded (503).
         """
         model = await self._get(name or self.names[0])
+        while self._loaded.get(model.name) is not model:  # let go again before it was used
+            model = await self._get(model.name)
         model.users += 1
         try:
             yield model
@@ -142,18 +149,29 @@ class Models:
             self._unload(model)
 
     async def _get(self, name: str) -> Model:
-        if name not in self._loading:
+        if name not in self.names:
             near = did_you_mean(name, self.names)
             message = f"there is no model {name!r} here.{near} Those served are: {', '.join(self.names)}"
             raise ApiError(404, message, code="model_not_found")
-        async with self._loading[name]:
-            if name not in self._loaded:
-                source = self._settings.source_of(name)
-                encoder = await asyncio.to_thread(load, source, precision=self._settings.precision)
-                model = self.of(name, encoder)
-                self._make_room(model.megabytes)
-                self._loaded[name] = model
-        return self._loaded[name]
+        if name in self._loaded:
+            return self._loaded[name]
+        if name not in self._loading:  # once for all that ask, and to its end, though they may leave
+            self._loading[name] = self._works.begin(self._load(name))
+        return await asyncio.shield(self._loading[name])
+
+    async def _load(self, name: str) -> Model:
+        source = self._settings.source_of(name)
+        try:
+            encoder = await asyncio.to_thread(load, source, precision=self._settings.precision)
+            model = self.of(name, encoder)
+            self._make_room(model.megabytes)
+            self._loaded[name] = model
+        except (AnmokError, OSError) as error:
+            log.exception("the model %s cannot be loaded", name)
+            raise ApiError(503, f"the model {name!r} cannot be loaded: the service's log says why") from error
+        finally:
+            del self._loading[name]
+        return model
 
     def of(self, name: str, encoder: Encoder) -> Model:
         """Queues in front of an encoder. The caller closes it; it is not among those that requests may name."""
@@ -189,4 +207,5 @@ class Models:
 
     def _unload(self, model: Model) -> None:
         del self._loaded[model.name]
+        self.unloading(model)
         model.close()

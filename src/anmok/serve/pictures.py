@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["MULTIPART", "Picture", "StoredPicture", "UploadRoute", "contents_of"]
 
 UPLOAD = "upload:"  # what stands for a file of a multipart body, before its number
+FIELD_BYTES = 1 << 20  # of a field of a multipart body that is no file
 FIELDS = 1000  # of a multipart body
+LISTS = ("pictures", "labels", "texts", "ids")  # fields of a multipart body that may be repeated
 
 
 class StoredPicture(BaseModel):
@@ -76,7 +78,10 @@ class UploadRoute(APIRoute):
 async def _as_json(request: Request) -> None:
     service: Service = request.app.state.service
     limits = service.settings
-    form = await request.form(max_files=limits.pictures, max_fields=FIELDS, max_part_size=limits.request_bytes)
+    try:
+        form = await request.form(max_files=limits.pictures, max_fields=FIELDS, max_part_size=FIELD_BYTES)
+    except (UnicodeError, ValueError) as error:  # a character set that is none
+        raise HTTPException(400, "the form cannot be read: send it as UTF-8") from error
     uploads: list[tuple[str, bytes]] = []
     fields: dict[str, list[Any]] = {}
     for name, value in form.multi_items():
@@ -86,24 +91,27 @@ async def _as_json(request: Request) -> None:
             fields.setdefault("pictures", []).append(f"{UPLOAD}{len(uploads)}")
             uploads.append((value.filename or "", await value.read()))
         else:
-            fields.setdefault(name, []).append(_value(value))
+            fields.setdefault(name, []).append(_value(value, text_only=name in LISTS))
     await form.close()
     request.state.uploads = uploads
-    lists = ("pictures", "labels", "texts", "ids")
-    body = {name: values if name in lists or len(values) > 1 else values[0] for name, values in fields.items()}
+    body = {name: values if name in LISTS or len(values) > 1 else values[0] for name, values in fields.items()}
     request._body = json.dumps(body).encode()  # where Starlette keeps what it has read
     headers = [(name, value) for name, value in request.scope["headers"] if name != b"content-type"]
     request.scope["headers"] = [*headers, (b"content-type", b"application/json")]
     del request._headers  # read anew
 
 
-def _value(text: str) -> Any:
-    """A field of a form: JSON where it is an object, a list, a number, true, false or null; else text."""
-    try:
-        value = json.loads(text)
-    except ValueError:
+def _value(text: str, *, text_only: bool) -> Any:
+    """A field of a form: JSON where it is an object, a list, a number, true, false or null; else text.
+
+    Of a list of texts only objects and null are read as JSON: a label may be called 7.
+    """
+    if text_only and text != "null" and not text.startswith("{"):
         return text
-    return value
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 async def contents_of(request: Request, pictures: Sequence[Picture]) -> list[bytes | ApiError]:
@@ -125,7 +133,7 @@ async def _content(request: Request, service: Service, picture: Picture) -> byte
     except PictureError as error:
         return ApiError(422, error.reason, code="picture")
     except AnmokError as error:
-        return ApiError(422, str(error), code="picture")
+        return ApiError(422, service.without_paths(str(error)), code="picture")
     except ApiError as error:
         return error
     if len(content) > service.settings.picture_bytes:

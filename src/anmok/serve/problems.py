@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI, Request
 
-__all__ = ["ApiError", "error_body", "handle_problems", "item_error", "told"]
+__all__ = ["CODES", "ApiError", "answer", "api_answer", "error_body", "handle_problems", "item_error", "told"]
 
 log = logging.getLogger("anmok.serve")
 
@@ -84,9 +85,22 @@ def item_error(error: AnmokError | ApiError) -> dict[str, str]:
     return {"code": "bad_request", "message": str(error)}
 
 
-def answer(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def answer(
+    status: int, code: str, message: str, headers: Mapping[str, str] | None = None, *, param: str | None = None
+) -> JSONResponse:
     """An error as a response."""
-    return JSONResponse(error_body(code, message, status=status), status_code=status, headers=dict(headers or {}))
+    message = message.encode("utf-8", "replace").decode()  # half characters of a request are none in an answer
+    body = error_body(code, message, status=status, param=param)
+    return JSONResponse(body, status_code=status, headers=dict(headers or {}))
+
+
+def api_answer(error: ApiError, more: Mapping[str, str] | None = None) -> JSONResponse:
+    """An ApiError as a response; `more`: headers."""
+    headers = dict(more or {})
+    headers |= {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return answer(error.status, error.code, error.message, headers, param=error.param)
 
 
 def handle_problems(app: FastAPI) -> None:
@@ -94,14 +108,12 @@ def handle_problems(app: FastAPI) -> None:
 
     @app.exception_handler(ApiError)
     async def _api(_: Request, error: ApiError) -> JSONResponse:
-        headers = {} if error.retry_after is None else {"Retry-After": str(max(1, round(error.retry_after)))}
-        if error.status == 401:
-            headers["WWW-Authenticate"] = "Bearer"
-        body = error_body(error.code, error.message, status=error.status, param=error.param)
-        return JSONResponse(body, status_code=error.status, headers=headers)
+        return api_answer(error)
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> JSONResponse:
+        if isinstance(refused := error.__cause__, ApiError):
+            return api_answer(refused, error.headers)
         return answer(error.status_code, CODES.get(error.status_code, "error"), str(error.detail), error.headers)
 
     @app.exception_handler(RequestValidationError)
@@ -115,7 +127,8 @@ def handle_problems(app: FastAPI) -> None:
         if isinstance(error, JobConflict):
             return answer(409, "conflict", str(error))
         if isinstance(error, JobError):
-            return answer(503, "unavailable", str(error), {"Retry-After": "10"})
+            reason = request.app.state.service.without_paths(str(error))
+            return answer(503, "unavailable", reason, {"Retry-After": "10"})
         if isinstance(error, StoreBusy):
             return answer(503, "unavailable", "another process is writing: try again", {"Retry-After": "1"})
         if isinstance(error, StoreDamaged):

@@ -31,6 +31,7 @@ def run(settings: ServiceSettings, *, started: Callable[[str], None] = lambda ad
 
     Raises:
         SettingsError: the address is taken, or cannot be listened on.
+        AnmokError: it cannot start; says why.
     """
     listening = _listen(settings)
     app = create_app(settings)
@@ -45,6 +46,8 @@ def run(settings: ServiceSettings, *, started: Callable[[str], None] = lambda ad
     )
     server = _Server(config, lambda: started(_address(settings.host, listening)), app.state.service.stopping)
     server.run(sockets=[listening])
+    if (failed := app.state.service.failed) is not None:
+        raise failed
 
 
 class _Server(uvicorn.Server):

@@ -47,6 +47,7 @@ __all__ = [
 
 PICTURE = "data:image/gif;base64,R0lGODlhAQABAIAAAP8AAP///yH5BAAAAAAALAAAAAABAAEAAAICRAEAOw=="  # one red pixel
 MOST = 1000  # hits or rows in one answer
+MANY = 10_000  # items of a list in a request, whatever the settings allow: each wrong one is an error of its own
 DEEPEST = 100_000  # hits that can be skipped
 
 Top = Annotated[int, Field(ge=1, le=MOST)]
@@ -73,8 +74,8 @@ class Asked(BaseModel):
 class ClassifyRequest(Asked):
     """Pictures, and what they may show: exactly one of `labels`, `label_set` and `recogniser`."""
 
-    pictures: list[Picture] = Field(min_length=1)
-    labels: list[Text] | None = Field(None, min_length=1)
+    pictures: list[Picture] = Field(min_length=1, max_length=MANY)
+    labels: list[Text] | None = Field(None, min_length=1, max_length=MANY)
     label_set: Name | None = None
     recogniser: Name | None = None
     templates: Literal["small", "clip80", "korean", "none"] = "small"
@@ -128,8 +129,8 @@ class ClassifyResponse(BaseModel):
 class EmbedRequest(Asked):
     """Pictures or texts."""
 
-    pictures: list[Picture] | None = Field(None, min_length=1)
-    texts: list[Text] | None = Field(None, min_length=1)
+    pictures: list[Picture] | None = Field(None, min_length=1, max_length=MANY)
+    texts: list[Text] | None = Field(None, min_length=1, max_length=MANY)
     encoding: Literal["float", "base64"] = "float"
     model: str | None = None
 
@@ -248,7 +249,7 @@ class NewPicture(Asked):
 class AddRequest(Asked):
     """Pictures to take in. A bare picture is one without id and metadata."""
 
-    pictures: list[NewPicture | Picture] = Field(min_length=1)
+    pictures: list[NewPicture | Picture] = Field(min_length=1, max_length=MANY)
 
     model_config = ConfigDict(
         extra="forbid",
@@ -275,7 +276,7 @@ class Added(BaseModel):
 class DeleteRequest(Asked):
     """Pictures by id, or by a filter."""
 
-    ids: list[str] | None = Field(None, max_length=10_000)
+    ids: list[str] | None = Field(None, max_length=MANY)
     where: dict[str, Any] | None = None
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"ids": ["dot"]}})
@@ -403,7 +404,7 @@ class LabelModel(Asked):
     """A label. `parent`: the wider label that it belongs to."""
 
     name: Text
-    synonyms: list[Text] = []
+    synonyms: list[Text] = Field([], max_length=MANY)
     ko: Text | None = None
     parent: Text | None = None
 
@@ -415,7 +416,7 @@ class LabelSetRequest(Asked):
     """A new label set."""
 
     name: Name
-    labels: list[LabelIn] = Field(min_length=1)
+    labels: list[LabelIn] = Field(min_length=1, max_length=MANY)
     templates: Literal["small", "clip80", "korean", "none"] = "small"
     model: str | None = None
 
@@ -454,7 +455,7 @@ class LabelSetDetail(LabelSetFacts):
 class LabelsRequest(Asked):
     """Labels to add, or to change."""
 
-    labels: list[LabelIn] = Field(min_length=1)
+    labels: list[LabelIn] = Field(min_length=1, max_length=MANY)
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"labels": ["rabbit", "토끼"]}})
 
@@ -462,7 +463,7 @@ class LabelsRequest(Asked):
 class LabelNames(Asked):
     """Labels by name."""
 
-    names: list[Text] = Field(min_length=1)
+    names: list[Text] = Field(min_length=1, max_length=MANY)
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"names": ["rabbit"]}})
 
@@ -479,8 +480,8 @@ class LabelsChanged(BaseModel):
 class CalibrateRequest(Asked):
     """Examples from which "none of these" is learned; null: none of the labels fits."""
 
-    pictures: list[Picture] = Field(min_length=2)
-    labels: list[Text | None] = Field(min_length=2)
+    pictures: list[Picture] = Field(min_length=2, max_length=MANY)
+    labels: list[Text | None] = Field(min_length=2, max_length=MANY)
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"example": {"pictures": [PICTURE, PICTURE], "labels": ["cat", None]}}

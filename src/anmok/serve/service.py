@@ -15,6 +15,8 @@ from anmok.serve.keys import Keys
 from anmok.serve.library import Library
 from anmok.serve.metrics import Metrics
 from anmok.serve.models import Models
+from anmok.serve.problems import ApiError
+from anmok.serve.works import Works
 
 if TYPE_CHECKING:
     from anmok.serve.settings import ServiceSettings
@@ -38,34 +40,54 @@ class Service:
             megabytes=settings.decode_mb,
             pixels=settings.pixels,
         )
-        self.models = Models(settings, self.decoders, self.metrics)
-        self.library = Library(settings, self.models)
+        self.works = Works()
+        self.models = Models(settings, self.decoders, self.metrics, self.works)
+        self.library = Library(settings, self.models, self.works)
         keys = Keys(settings.home / KEYS)
         self.access = Access(keys, required=settings.keys_required, rate=settings.rate)
         self.fetch = self._fetch if settings.allow_urls else None
         self._fetcher = Fetcher(settings.picture_bytes, settings.fetch_s)
         self._fetches = asyncio.Semaphore(FETCHES)
-        self.jobs: Jobs  # from `start` on
+        self._jobs: Jobs | None = None
+        self.failed: BaseException | None = None  # why it did not start
         self.began = time.time()
         self.ready = False
 
+    @property
+    def jobs(self) -> Jobs:
+        """The long jobs, once it has started."""
+        assert self._jobs is not None
+        return self._jobs
+
     async def start(self) -> None:
-        """Start the decoders and load the usual model."""
-        await self.decoders.start()
-        kinds = job_kinds(self.library, asyncio.get_running_loop())
-        self.jobs = await asyncio.to_thread(Jobs, self.settings.home / JOBS, kinds)
-        async with self.models.use():
-            self.ready = True
+        """Start the decoders and load the usual model.
+
+        Raises:
+            AnmokError: the model cannot be loaded, or another process serves the same folder; nothing is left running.
+        """
+        try:
+            await self.decoders.start()
+            kinds = job_kinds(self.library, asyncio.get_running_loop())
+            self._jobs = await asyncio.to_thread(Jobs, self.settings.home / JOBS, kinds)
+            async with self.models.use():
+                self.ready = True
+        except BaseException as error:
+            self.failed = error.__cause__ if isinstance(error, ApiError) else error
+            await self.stop()
+            raise self.failed or error from None
 
     def stopping(self) -> None:
         """No more requests come; what streams for ever ends now."""
         self.ready = False
-        self.jobs.dismiss_watchers()
+        if self._jobs is not None:
+            self._jobs.dismiss_watchers()
 
     async def stop(self) -> None:
         """Let go of everything, once no request is left."""
         self.stopping()
-        await asyncio.to_thread(self.jobs.close)
+        await self.works.settle()
+        if self._jobs is not None:
+            await asyncio.to_thread(self._jobs.close)
         self.library.close()
         self.models.close()
         await self.decoders.close()
@@ -74,6 +96,8 @@ class Service:
         """A message for clients: where things lie on this machine is taken out of it."""
         for root in self.settings.roots:
             text = text.replace(str(root.resolve()), root.name)
+        for name in self.settings.model_names:
+            text = text.replace(self.settings.source_of(name), name)
         home = self.settings.home
         return text.replace(f"{home.resolve()}/", "").replace(f"{home}/", "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,6 +72,7 @@ class ServiceSettings:
     rate: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "roots", tuple(Path(os.path.abspath(root)) for root in self.roots))  # noqa: PTH100  ("." and ".." are no names)
         least: dict[str, float] = dict.fromkeys(
             ("picture_bytes", "request_bytes", "pictures", "texts", "labels", "pixels"), 1
         )
@@ -87,6 +89,7 @@ class ServiceSettings:
         problems += [f"two models are named {name!r}: give them names, NAME=SOURCE" for name in twice]
         names = [root.name for root in self.roots]
         problems += [f"{root} is no folder" for root in self.roots if not root.is_dir()]
+        problems += [f"the root {root} has no name: give a folder below it" for root in self.roots if not root.name]
         if len(set(names)) != len(names):
             problems.append(f"two roots have the same name ({', '.join(sorted(names))}): rename one, or link to it")
         if problems:

@@ -61,7 +61,7 @@ class KnnRequest(BaseModel):
     text: str | None = Field(None, max_length=4096)
     image: str | None = None
     image_url: str | None = None
-    embedding_input: list[Annotated[float, Field(allow_inf_nan=False)]] | None = None
+    embedding_input: Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(fail_fast=True)] | None = None
     modality: Annotated[str, AfterValidator(_of_pictures)] = "image"
     num_images: int = Field(40, ge=0, le=IDS)
     num_result_ids: int | None = Field(None, ge=1, le=IDS)

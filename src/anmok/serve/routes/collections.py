@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from anmok.errors import AnmokError
+from anmok.errors import AnmokError, JobConflict
 from anmok.serve.access import may_write
+from anmok.serve.names import checked_name, sendable
 from anmok.serve.problems import ApiError
 from anmok.serve.routes.common import PROBLEMS, problem, service_of, thumbnail_address
 from anmok.serve.schemas import (
@@ -64,8 +65,16 @@ async def collection_stats(request: Request, name: str) -> CollectionStats:
 
 @router.delete("/v1/collections/{name}", status_code=204, dependencies=[Writes])
 async def delete_collection(request: Request, name: str) -> Response:
-    """Delete a collection and what was uploaded to it. Pictures of indexed folders stay where they are."""
-    await service_of(request).library.delete_collection(name)
+    """Delete a collection and what was uploaded to it. Pictures of indexed folders stay where they are.
+
+    While a job works on it that is a conflict: cancel the job first.
+    """
+    service = service_of(request)
+    for state in ("running", "queued"):
+        for job in await asyncio.to_thread(service.jobs.list, MOST, state=state):
+            if job.unique == checked_name(name):
+                raise JobConflict(job.id, job.state)
+    await service.library.delete_collection(name)
     return Response(status_code=204)
 
 
@@ -81,7 +90,9 @@ async def list_failed(
     async with service.library.collection(name) as (opened, _):
         failures = await asyncio.to_thread(lambda: opened.thing.failed)
         shown = [
-            FailedPicture(id=service.library.id_of(failure.picture, {}), error=failure.error)
+            FailedPicture(
+                id=service.library.id_of(failure.picture, {}), error=sendable(service.without_paths(failure.error))
+            )
             for failure in failures[skip : skip + top]
         ]
     return Failed(total=len(failures), failed=shown)

@@ -54,6 +54,7 @@ def _told(status: int, code: str, text: str) -> dict[str, Any]:
 
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: _told(400, "bad_request", "the body cannot be read"),
     401: _told(401, "unauthorized", "a key is needed, or this one is wrong"),
     403: _told(403, "forbidden", "this key may not do this"),
     404: _told(404, "not_found", "there is nothing of this name"),

@@ -12,6 +12,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from anmok.serve.access import may_write
 from anmok.serve.job_events import job_events
+from anmok.serve.names import checked_name
 from anmok.serve.problems import ApiError
 from anmok.serve.routes.common import PROBLEMS, service_of
 from anmok.serve.schemas import FolderRequest, Folders, JobFacts, JobList, MoveRequest, SubFolder
@@ -42,7 +43,7 @@ async def index_folder(request: Request, name: str, body: FolderRequest) -> JobF
     service = service_of(request)
     await service.library.found(name)
     await asyncio.to_thread(service.library.folder, body.folder)
-    return await _submit(service, "index", {"collection": name, **body.model_dump()}, unique=name)
+    return await _submit(service, "index", {"collection": name, **body.model_dump()}, unique=checked_name(name))
 
 
 @router.post("/v1/collections/{name}/re-encode", status_code=202, dependencies=[Writes])
@@ -52,7 +53,7 @@ async def re_encode(request: Request, name: str, body: MoveRequest) -> JobFacts:
     await service.library.found(name)
     if body.model not in service.models.names:
         raise ApiError(404, f"there is no model {body.model!r} here", code="model_not_found")
-    return await _submit(service, "re-encode", {"collection": name, **body.model_dump()}, unique=name)
+    return await _submit(service, "re-encode", {"collection": name, **body.model_dump()}, unique=checked_name(name))
 
 
 @router.get("/v1/jobs")

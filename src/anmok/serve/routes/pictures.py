@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -15,6 +16,7 @@ from anmok.errors import PictureError, QueryError
 from anmok.files import write_whole
 from anmok.serve.access import may_write
 from anmok.serve.decoder import Thumbnail
+from anmok.serve.names import upload_file
 from anmok.serve.pictures import MULTIPART, StoredPicture, UploadRoute, contents_of
 from anmok.serve.problems import ApiError
 from anmok.serve.routes.common import PROBLEMS, client, problem, service_of, thumbnail_address
@@ -29,6 +31,7 @@ from anmok.serve.schemas import (
     ListedPicture,
     NewPicture,
 )
+from anmok.serve.uploads import delete_empty_folders, kept_in_step, taken_by_another
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,14 +97,18 @@ async def delete_pictures(request: Request, name: str, body: DeleteRequest) -> D
             keys = [key for key in named if key is not None]
         else:
             keys = collection.keys(body.where)
-        deleted = collection.delete(keys)
-        for key in keys:
-            if not key.startswith("/"):
-                service.library.upload(name, key).unlink(missing_ok=True)
+        folder = service.library.uploads_of(name)
+        files = _uploaded(folder, keys)
+        with kept_in_step(folder, files, collection):
+            deleted = collection.delete(keys)
+            for file in files.values():
+                file.unlink(missing_ok=True)
+        for file in files.values():
+            delete_empty_folders(folder, file)
         return deleted
 
-    async with service.library.collection(name) as (opened, _), opened.lock:
-        return Deleted(deleted=await asyncio.to_thread(delete, opened.thing))
+    async with service.library.collection(name) as (opened, _):
+        return Deleted(deleted=await service.library.change(name, opened, lambda: delete(opened.thing)))
 
 
 @router.get("/v1/collections/{name}/thumbnail", response_class=Response)
@@ -114,7 +121,7 @@ async def thumbnail(
     try:
         (content,) = await service.decoders.run((Thumbnail(side), str(file)))
     except PictureError as error:
-        raise ApiError(404, error.reason, code="picture") from error
+        raise ApiError(404, service.without_paths(error.reason), code="picture") from error
     headers = {"Cache-Control": f"private, max-age={KEPT_S}"}
     return Response(content.tobytes(), media_type="image/jpeg", headers=headers)
 
@@ -123,8 +130,7 @@ async def thumbnail(
 async def original(request: Request, name: str, id: str) -> Response:
     """A picture as it is."""
     service = service_of(request)
-    file = await service.library.file(name, id)
-    content = await asyncio.to_thread(file.read_bytes)
+    content = await service.library.content(name, id)
     return Response(content, media_type=_media_type(content), headers={"Cache-Control": "private, max-age=60"})
 
 
@@ -138,13 +144,16 @@ async def _take_in(request: Request, name: str, body: AddRequest, *, replace: bo
             AddedPicture(id=one.id, error=problem(failed[i])) if i in failed else _named(request, one, contents[i])
             for i, one in enumerate(wanted)
         ]
-        async with opened.lock:
+
+        def write() -> IndexReport:
             _refuse(service, name, opened.thing, wanted, results, replace=replace)
             rows = [row for row, index in enumerate(encoded.indices) if results[index].error is None]
             indices = [int(encoded.indices[row]) for row in rows]
             known = Encoded(encoded[rows], [sizes[row] for row in rows])
             chosen = [(results[i].id or "", contents[i], wanted[i].metadata) for i in indices]
-            report = await asyncio.to_thread(_write, service, name, opened.thing, chosen, known)
+            return _write(service.library.uploads_of(name), opened.thing, chosen, known)
+
+        report = await service.library.change(name, opened, write)
     return Added(added=report.added, changed=report.changed, unchanged=report.unchanged, results=results)
 
 
@@ -172,40 +181,55 @@ def _refuse(
     replace: bool,
 ) -> None:
     """Note what is wrong with ids and metadata."""
+    folder = service.library.uploads_of(name)
     seen: set[str] = set()
+    files: set[Path] = set()
+    roots = {root.name for root in service.settings.roots}
     for one, result in zip(wanted, results, strict=True):
         if result.error is not None or result.id is None:
             continue
         try:
-            service.library.upload(name, result.id)
+            file = upload_file(folder, result.id)
             if reserved := [field for field in one.metadata or {} if field in OWN_FIELDS]:
                 raise ApiError(422, f"the field {reserved[0]!r} is kept by the collection itself: use another name")
             if result.id in seen:
                 raise ApiError(409, f"the id {result.id!r} is given twice")
             if not replace and result.id in collection:
                 raise ApiError(409, f"{result.id!r} is in the collection already: PUT replaces it")
+            if "/" in result.id and result.id.partition("/")[0] in roots:
+                raise ApiError(409, f"ids that begin with {result.id.partition('/')[0]}/ are of an indexed folder")
+            if taken_by_another(folder, file, files):
+                raise ApiError(409, f"{result.id!r} cannot be a picture beside those that are there: a/b beside a")
+            files.add(file)
         except ApiError as error:
             result.error = problem(error)
         seen.add(result.id)
 
 
 def _write(
-    service: Service,
-    name: str,
+    folder: Path,
     collection: Collection,
     chosen: list[tuple[str, bytes | ApiError, dict[str, Any] | None]],
     known: Encoded,
 ) -> IndexReport:
     """Files first, then rows: a row never points at nothing."""
-    files: list[Path] = []
-    for number, content, _ in chosen:
-        file = service.library.upload(name, number)
-        write_whole(file, content if isinstance(content, bytes) else b"", lasting=True)
-        files.append(file)
     keys = [number for number, _, _ in chosen]
     before = dict(zip(keys, collection.get(keys), strict=True))
     metadata = [given if given is not None else _kept(before[number]) for number, _, given in chosen]
-    return collection.upsert(files, keys=keys, metadata=metadata, encoded=known)
+    files = {number: upload_file(folder, number) for number in keys}
+    with kept_in_step(folder, files, collection):
+        for number, content, _ in chosen:
+            write_whole(files[number], content if isinstance(content, bytes) else b"", lasting=True)
+        return collection.upsert(list(files.values()), keys=keys, metadata=metadata, encoded=known)
+
+
+def _uploaded(folder: Path, keys: list[str]) -> dict[str, Path]:
+    """The files of those keys that are of uploads."""
+    files = {}
+    for key in keys:
+        with suppress(ApiError):  # a key from elsewhere, such as the path of an indexed file
+            files[key] = upload_file(folder, key)
+    return files
 
 
 def _kept(item: Any) -> dict[str, Any]:
