@@ -87,13 +87,6 @@ function setLook(look) {
   } catch {}
 }
 
-function storedLook() {
-  try {
-    const look = localStorage.getItem("anmok.look");
-    if (look === "light" || look === "dark") document.documentElement.dataset.look = look;
-  } catch {}
-}
-
 function redraw() {
   markLanguage();
   markTools();
@@ -196,7 +189,6 @@ hooks.online = () => {
 };
 
 document.body.append(veil);
-storedLook();
 markLanguage();
 markTools();
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", markTools);

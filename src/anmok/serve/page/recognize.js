@@ -17,8 +17,9 @@ export async function show(main, { given }) {
   const screen = new Recognize();
   fill(main, h("h1.unseen", {}, t("recognize")), screen.element);
   if (given) screen.add([{ picture: { collection: given.collection, id: given.item.id }, name: given.item.id.split("/").at(-1), thumbnail: given.item.thumbnail }]);
-  await screen.panel.load();
+  const known = choice();
   screen.run();
+  screen.panel.load().then(() => known ?? screen.run());
   return { files: (files) => screen.files(files), focus: () => screen.panel.focus() };
 }
 
