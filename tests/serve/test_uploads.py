@@ -9,6 +9,7 @@ import pytest
 
 from anmok.collections import Collection
 from anmok.collections.folder import content_hash
+from anmok.files import write_whole
 from anmok.serve.names import upload_file
 from anmok.serve.uploads import delete_empty_folders, kept_in_step, take_back, taken_by_another
 
@@ -36,8 +37,7 @@ def write(collection, folder, seed, ids=IDS, *, rows=True):
     files = files_of(folder, ids)
     with kept_in_step(folder, files, collection):
         for place, file in enumerate(files.values()):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(picture(seed + place))
+            write_whole(file, picture(seed + place))
         if not rows:
             raise RuntimeError("cut short")
         collection.upsert(list(files.values()), keys=list(files), metadata=[{}] * len(files))
@@ -72,6 +72,7 @@ import os, sys
 from pathlib import Path
 import anmok
 from anmok.collections import Collection
+from anmok.files import write_whole
 from anmok.serve.uploads import kept_in_step
 folder, at = Path(sys.argv[1]), sys.argv[2]
 files = {number: folder / number for number in ("a", "b")}
@@ -80,7 +81,7 @@ class Rows:
         return [None] * len(keys)
 with kept_in_step(folder, files, Rows()):
     for number, file in files.items():
-        file.write_bytes(b"new")
+        write_whole(file, b"new")
         (folder / f".{number}.0123.tmp").write_bytes(b"half")
         if at == "first":
             os.kill(os.getpid(), 9)
@@ -102,7 +103,7 @@ def test_a_change_whose_rows_were_written_is_kept_though_its_note_was_not_taken_
     files = files_of(folder, ("a",))
     change = kept_in_step(folder, files, collection)
     change.__enter__()
-    files["a"].write_bytes(picture(1))
+    write_whole(files["a"], picture(1))
     collection.upsert(list(files.values()), keys=["a"], metadata=[{}])
     take_back(folder, collection)  # as after a kill
     assert files["a"].read_bytes() == picture(1) and in_step(collection, folder, ("a",))
