@@ -154,7 +154,7 @@ async def _read(request: Request, service: Service, picture: Picture) -> bytes:
     if picture.startswith(UPLOAD):
         uploads = getattr(request.state, "uploads", [])
         number = picture.removeprefix(UPLOAD)
-        if not number.isdecimal() or int(number) >= len(uploads):
+        if not number.isdecimal() or len(number) > 9 or int(number) >= len(uploads):
             raise ApiError(422, "there is no such upload in this request", code="picture")
         content: bytes = uploads[int(number)][1]
         return content
