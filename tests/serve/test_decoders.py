@@ -163,4 +163,4 @@ def test_a_client_that_leaves_while_a_decoder_is_replaced_takes_no_decoder_along
         await pool.close()
         return tuple(size)
 
-    assert asyncio.run(ask()) == (30, 20)
+    assert asyncio.run(asyncio.wait_for(ask(), 40)) == (30, 20)

@@ -257,8 +257,9 @@ def test_cors_is_closed_unless_a_site_is_named(small, serve):
 
 
 def test_paths_are_not_redirected_to_the_name_that_was_asked(closed):
-    answer = httpx.get(f"{closed.address}/v1/models/", headers={"Host": "evil.example"}, follow_redirects=False)
-    assert answer.status_code in (401, 404) and "location" not in answer.headers
+    for method, path in (("GET", "/v1/labels/"), ("POST", "/v1/embed/"), ("GET", "/v1/models/")):
+        answer = httpx.request(method, closed.address + path, headers={"Host": "evil.example"}, follow_redirects=False)
+        assert answer.status_code in (401, 404) and "location" not in answer.headers
 
 
 # --- what every answer carries

@@ -334,10 +334,12 @@ def test_an_error_of_a_damaged_collection_names_no_folder(api, served, shop):
 
 
 def test_of_many_that_make_the_same_one_does(api, shop):
-    for path, body in (("/v1/collections", {"name": "once"}), ("/v1/labels", {"name": "once", "labels": ["a", "b"]})):
+    for path in ("/v1/collections", "/v1/labels"):
+        more = [{} if path == "/v1/collections" else {"labels": [f"{i} {j}" for j in range(100)]} for i in range(8)]
         with ThreadPoolExecutor(8) as pool:
-            made = list(pool.map(lambda _, path=path, body=body: api.post(path, json=body).status_code, range(8)))
+            made = list(pool.map(lambda one, path=path: api.post(path, json={"name": "once", **one}).status_code, more))
         assert sorted(made) == [201] + [409] * 7
+        assert api.get(f"{path}/once").json().get("total", 100) == 100  # not those of several
         assert api.delete(f"{path}/once").status_code == 204
 
 
