@@ -293,6 +293,20 @@ def test_labels_are_tried_as_they_are_typed_and_kept_as_a_set(visit):
     expect(page.get_by_role("alert")).to_contain_text("already")
 
 
+def test_who_types_is_not_disturbed_by_what_comes_late(visit):
+    page = visit("search")
+    late = []
+    page.route("**/v1/labels", lambda route: late.append(route))
+    page.goto(page.url.partition("#")[0] + "#/recognize")
+    labels = page.get_by_label("Add a label")
+    labels.press_sequentially("a ze")
+    with page.expect_response("**/v1/labels"):
+        late[0].fallback()
+    page.wait_for_load_state("networkidle")
+    page.keyboard.type("bra")
+    expect(labels).to_have_value("a zebra")
+
+
 def test_none_of_these(visit):
     page = visit("recognize")
     page.get_by_label("Add a label").fill("a zebra, a bowl of soup")

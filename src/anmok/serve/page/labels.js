@@ -36,7 +36,7 @@ export class LabelPanel {
     try {
       const [{ label_sets }, { recognisers }] = await Promise.all([get("/v1/labels"), get("/v1/recognisers")]);
       this.sets = { label_set: label_sets, recogniser: recognisers };
-      this.#draw();
+      if (state.kind !== "labels") this.#draw(); // who types labels meanwhile is not disturbed
     } catch (error) {
       fill(this.body, trouble(error, () => this.load()));
     }
