@@ -38,7 +38,7 @@ bench: .venv/benched
 
 # Hundreds of kills and cuts where `make test` does a few.
 torture: .venv/tested
-	TORTURE_ROUNDS=300 $(BIN)/python -m pytest tests/store
+	TORTURE_ROUNDS=300 $(BIN)/python -m pytest tests/store tests/serve
 
 # New exact versions of everything (needs uv: pip install uv).
 lock:

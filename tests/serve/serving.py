@@ -56,7 +56,7 @@ class Process:
         self._lines.start()
         until(lambda: self.url or self._process.poll() is not None, 60)
         if self.url is None:
-            self._lines.join(5)
+            self.end()
             raise AssertionError("".join(self.log))
 
     def _read(self):

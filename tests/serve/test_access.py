@@ -154,3 +154,61 @@ def test_a_request_that_takes_too_long_is_given_up(serve, monkeypatch):
     monkeypatch.setattr(slow.service.library, "found", wait)
     answer = httpx.get(f"{slow.address}/v1/collections/x")
     assert answer.status_code == 504 and answer.json()["error"]["code"] == "timeout"
+
+
+def test_routes_that_come_later_are_closed_too(tmp_path):
+    """Of all routes, not only those that the OpenAPI file shows: the app itself asks for a key."""
+    from starlette.testclient import TestClient
+
+    from anmok.serve.app import create_app
+    from anmok.serve.settings import ServiceSettings
+
+    app = create_app(ServiceSettings(home=tmp_path / "home", models=("m",), keys=True, immich=True))
+
+    @app.get("/later")
+    async def later() -> str:
+        return "open"
+
+    asked = [("GET", "/later", "later")]
+    for route in all_routes(app.routes):
+        asked += [(method, re.sub(r"\{[^}]*\}", "x", route.path), route.name) for method in route.methods]
+    names = {name for *_, name in asked}
+    assert {"page", "ping", "later", "search", "predict", "create_embeddings", "watch_job", "openapi"} <= names
+    client = TestClient(app)  # which does not start the service
+    for method, path, name in asked:
+        if name not in {*PUBLIC, "openapi"}:
+            for given in ({}, {"Authorization": "Bearer anmok_x_y"}, {"X-API-Key": "키".encode()}):
+                answer = client.request(method, f"http://testserver{path}", headers=given, json={})
+                assert answer.status_code == 401, (method, path, name)
+
+
+def all_routes(routes):
+    for route in routes:
+        inner = getattr(route, "original_router", None)
+        yield from [route] if inner is None else all_routes(inner.routes)
+
+
+def test_a_bucket_fills_again_and_each_client_has_its_own(tmp_path, monkeypatch):
+    from anmok.serve import access as room
+
+    class Clock:
+        now = 1000.0
+
+        def monotonic(self):
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(room, "time", clock)
+    access = room.Access(Keys(tmp_path / "keys.json"), required=False, rate=60)
+    client = room.Client("a", rate=60)
+    for _ in range(60):
+        access.count(client)
+    with pytest.raises(room.ApiError) as refused:
+        access.count(client)
+    assert refused.value.status == 429 and 0 < refused.value.retry_after <= 1
+    access.count(room.Client("b", rate=60))
+    clock.now += refused.value.retry_after
+    access.count(client)
+    for number in range(room.ENTRIES + 10):
+        access.count(room.Client(f"c{number}", rate=1))
+    assert len(access._buckets) <= room.ENTRIES

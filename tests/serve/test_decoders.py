@@ -10,6 +10,7 @@ from PIL import Image
 
 from anmok.errors import PictureError
 from anmok.pictures import Preparer, Transform
+from anmok.serve import decoders
 from anmok.serve.decoder import Measured, Thumbnail, arrays_of
 from anmok.serve.decoders import Decoders
 
@@ -135,3 +136,31 @@ def test_a_thumbnail_is_a_small_jpeg():
 def test_nonsense_from_a_decoder_is_no_answer(answer):
     with pytest.raises((ValueError, KeyError, TypeError)):
         arrays_of(answer)
+
+
+def test_a_client_that_leaves_while_a_decoder_is_replaced_takes_no_decoder_along(monkeypatch):
+    job = Measured(Preparer(TRANSFORM))
+    replace = decoders._Decoder.replace
+
+    async def slowly(decoder):
+        await asyncio.sleep(0.1)
+        await replace(decoder)
+
+    monkeypatch.setattr(decoders._Decoder, "replace", slowly)
+
+    async def ask():
+        pool = Decoders(1, seconds=20, megabytes=1024, pixels=10**6)
+        await pool.start()
+        for _ in range(2):
+            lost = pool.lost
+            leaves = asyncio.create_task(pool.run((Dies(), b"x")))
+            while pool.lost == lost:
+                await asyncio.sleep(0.005)
+            leaves.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await leaves
+        size, _ = await asyncio.wait_for(pool.run((job, noise(20, 30))), 20)
+        await pool.close()
+        return tuple(size)
+
+    assert asyncio.run(asyncio.wait_for(ask(), 40)) == (30, 20)

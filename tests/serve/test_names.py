@@ -1,12 +1,14 @@
 """Whatever a client calls its pictures, their files lie below one folder, each in a place of its own."""
 
+import json
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anmok.serve.names import checked_name, resolved, upload_file
+from anmok.serve.names import checked_name, resolved, sendable, sent, upload_file
 from anmok.serve.problems import ApiError
 
 FOLDER = Path("/home/uploads/shop")
@@ -61,3 +63,26 @@ def test_a_link_is_where_it_leads(tmp_path):
     assert resolved(tmp_path / "in", tmp_path / "in") and not resolved(tmp_path / "in" / "link", tmp_path / "in")
     out = tmp_path / "in" / ".." / "out"
     assert not resolved(out, tmp_path / "in") and not resolved(tmp_path / "none", tmp_path)
+
+
+@given(st.binary(max_size=40))
+def test_file_names_that_are_no_text_can_be_sent_and_come_back(name):
+    known = os.fsdecode(name)
+    sendable(known).encode()
+    if "\\" not in known:
+        assert sent(sendable(known)) == known
+
+
+def test_values_are_sendable_to_the_bottom():
+    value = {"a\udcff": ["\ud800", {"b": "\udfff"}, 1, None]}
+    assert json.loads(json.dumps(sendable(value), ensure_ascii=False).encode()) == sendable(value)
+    assert sendable({"가": ["나"]}) == {"가": ["나"]}
+
+
+@given(st.text(max_size=70))
+def test_a_name_that_is_taken_fits_into_a_folder(name):
+    try:
+        checked = checked_name(name)
+    except ApiError:
+        return
+    assert len(f".{checked}.anmok.re-encode".encode()) <= 255 and checked_name(checked) == checked

@@ -167,7 +167,7 @@ class Models:
             self._make_room(model.megabytes)
             self._loaded[name] = model
         except (AnmokError, OSError) as error:
-            log.exception("the model %s cannot be loaded", name)
+            log.error("the model %s cannot be loaded: %s", name, error)
             raise ApiError(503, f"the model {name!r} cannot be loaded: the service's log says why") from error
         finally:
             del self._loading[name]

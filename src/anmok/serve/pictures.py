@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 from fastapi.routing import APIRoute
@@ -13,7 +14,7 @@ from pydantic import BaseModel, Field
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
-from anmok.errors import AnmokError, PictureError
+from anmok.errors import AnmokError, PictureError, StoreDamaged
 from anmok.serve.problems import ApiError
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from anmok.serve.service import Service
 
 __all__ = ["MULTIPART", "Picture", "StoredPicture", "UploadRoute", "contents_of"]
+
+log = logging.getLogger("anmok.serve")
 
 UPLOAD = "upload:"  # what stands for a file of a multipart body, before its number
 FIELD_BYTES = 1 << 20  # of a field of a multipart body that is no file
@@ -132,6 +135,9 @@ async def _content(request: Request, service: Service, picture: Picture) -> byte
         content = await _read(request, service, picture)
     except PictureError as error:
         return ApiError(422, error.reason, code="picture")
+    except StoreDamaged as error:  # nothing of the client's
+        log.error("a collection cannot be read, request %s", request.scope["request_id"], exc_info=error)
+        return ApiError(500, "the collection cannot be read: the service's log says more")
     except AnmokError as error:
         return ApiError(422, service.without_paths(str(error)), code="picture")
     except ApiError as error:
@@ -148,7 +154,7 @@ async def _read(request: Request, service: Service, picture: Picture) -> bytes:
     if picture.startswith(UPLOAD):
         uploads = getattr(request.state, "uploads", [])
         number = picture.removeprefix(UPLOAD)
-        if not number.isdecimal() or int(number) >= len(uploads):
+        if not number.isdecimal() or len(number) > 9 or int(number) >= len(uploads):
             raise ApiError(422, "there is no such upload in this request", code="picture")
         content: bytes = uploads[int(number)][1]
         return content

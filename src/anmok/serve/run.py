@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import signal
 import socket
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -11,7 +14,7 @@ from anmok.errors import SettingsError
 from anmok.serve.app import create_app
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from anmok.serve.settings import ServiceSettings
 
@@ -45,9 +48,33 @@ def run(settings: ServiceSettings, *, started: Callable[[str], None] = lambda ad
         h11_max_incomplete_event_size=64 << 10,
     )
     server = _Server(config, lambda: started(_address(settings.host, listening)), app.state.service.stopping)
-    server.run(sockets=[listening])
-    if (failed := app.state.service.failed) is not None:
-        raise failed
+    service = app.state.service
+    with _quietly(lambda: service.failed is not None), listening:
+        try:
+            server.run(sockets=[listening])
+        except SystemExit:
+            if service.failed is None:
+                raise
+    if service.failed is not None:
+        raise service.failed
+
+
+@contextmanager
+def _quietly(failed: Callable[[], bool]) -> Iterator[None]:
+    """Keep uvicorn from raising anew the signal that stopped it, and from telling at length why nothing started."""
+    kept = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    told = logging.getLogger("uvicorn.error")
+
+    def passes(_: logging.LogRecord) -> bool:
+        return not failed()
+
+    told.addFilter(passes)
+    try:
+        yield
+    finally:
+        told.removeFilter(passes)
+        for number, handler in kept.items():
+            signal.signal(number, handler)
 
 
 class _Server(uvicorn.Server):
