@@ -50,7 +50,7 @@ class Keys:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._state: tuple[int, ...] | None = None
+        self._content = b""
         self._keys: dict[str, Key] = {}
 
     def add(self, name: str, scopes: Iterable[str] = ("read",), rate: int | None = None) -> tuple[str, Key]:
@@ -97,15 +97,15 @@ class Keys:
         return key if key is not None and fits else None
 
     def _refresh(self) -> None:
+        """What the file holds now. It is small and read every time: its time and number may stay while it changes."""
         try:
-            status = self._path.stat()
+            content = self._path.read_bytes()
         except FileNotFoundError:
-            self._keys, self._state = {}, None
+            self._keys, self._content = {}, b""
             return
-        if (state := (status.st_ino, status.st_mtime_ns, status.st_size)) != self._state:
-            rows = json.loads(self._path.read_text(encoding="utf-8"))
-            keys = (Key(**{**row, "scopes": tuple(row["scopes"])}) for row in rows)
-            self._keys, self._state = {key.id: key for key in keys}, state
+        if content != self._content:
+            keys = (Key(**{**row, "scopes": tuple(row["scopes"])}) for row in json.loads(content))
+            self._keys, self._content = {key.id: key for key in keys}, content
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
