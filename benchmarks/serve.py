@@ -32,12 +32,18 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
 import numpy as np
+from encode import random_checkpoint
 from PIL import Image
-from timing import keep, machine
+from timing import keep, machine, take_turns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HERE = Path(__file__).parent
 PICTURES = 32  # different ones
@@ -60,7 +66,10 @@ def main() -> None:
     options = parser.parse_args()
     print(machine(), flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        model = options.model if Path(options.model).is_dir() else random_model(options.model, Path(folder) / "model")
+        model = options.model
+        if not Path(model).is_dir():
+            random_checkpoint(model, Path(folder))
+            model = Path(folder) / "hf"
         facts = {"load": load, "steady": steady, "soak": soak}[options.what](options, str(model), Path(folder))
     if options.keep:
         keep(f"serve_{options.what}", facts)
@@ -144,22 +153,6 @@ class Connection:
 
 
 # --- the servers
-
-
-def random_model(name: str, folder: Path) -> Path:
-    import torch
-
-    from anmok.checkpoints import Checkpoint, save_checkpoint
-    from anmok.models.modules import DualEncoder
-    from anmok.models.sizes import SIZES
-    from anmok.pictures import Transform
-    from anmok.texts import Tokenizer
-
-    torch.manual_seed(0)
-    weights = {name: value.numpy() for name, value in DualEncoder(SIZES[name]).state_dict().items()}
-    transform = Transform((224, 224), rounding="transformers")
-    save_checkpoint(Checkpoint(name, SIZES[name], weights, transform, Tokenizer.clip()), folder)
-    return folder
 
 
 class Server:
@@ -320,16 +313,13 @@ def encoders_alone(model: str) -> dict[str, float]:
         with torch.no_grad():
             theirs.get_image_features(**inputs)
 
-    seconds: dict[str, list[float]] = {"anmok serve": [], "plain": []}
-    for turn in range(4):
-        for name, run in (("anmok serve", ours_one), ("plain", theirs_one)):
-            time.sleep(0.2)
-            start = time.perf_counter()
-            for content in files:
-                run(content)
-            if turn:
-                seconds[name].append((time.perf_counter() - start) / len(files))
-    return {name: 1 / statistics.median(values) for name, values in seconds.items()}
+    candidates = {"anmok serve": partial(_each, ours_one, files), "plain": partial(_each, theirs_one, files)}
+    return {name: len(files) / timing.median for name, timing in take_turns(candidates, rounds=3).items()}
+
+
+def _each(run: Callable[[bytes], None], files: list[bytes]) -> None:
+    for content in files:
+        run(content)
 
 
 def steady(options: argparse.Namespace, model: str, folder: Path) -> dict:

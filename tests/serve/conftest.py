@@ -17,8 +17,10 @@ import uvicorn
 from PIL import Image, ImageDraw
 
 from anmok import progress
+from anmok.checkpoints import save_checkpoint
 from anmok.serve.app import create_app
 from anmok.serve.jobs import Jobs
+from anmok.serve.problems import ApiError
 from anmok.serve.settings import ServiceSettings
 
 if TYPE_CHECKING:
@@ -68,6 +70,33 @@ def serve(tiny_folder, tmp_path_factory):
 def served(serve) -> Served:
     """A service as it is by default: no keys, no addresses of pictures."""
     return serve()
+
+
+@pytest.fixture(scope="module")
+def wider_folder(wider_checkpoint, tmp_path_factory):
+    """The wider model on disk, for services that serve two."""
+    folder = tmp_path_factory.mktemp("models") / "wider"
+    save_checkpoint(wider_checkpoint, folder)
+    return folder
+
+
+@pytest.fixture
+def busy_once(monkeypatch):
+    """`busy_once(model)` → the calls of its texts; the first one is told that others wait."""
+
+    def make(model):
+        submit, calls = model.texts.submit, []
+
+        async def first_busy(items, *, client=""):
+            calls.append(items)
+            if len(calls) == 1:
+                raise ApiError(429, "others wait", retry_after=0.01)
+            return await submit(items, client=client)
+
+        monkeypatch.setattr(model.texts, "submit", first_busy)
+        return calls
+
+    return make
 
 
 @contextmanager

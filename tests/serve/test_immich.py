@@ -9,8 +9,6 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from anmok.serve.problems import ApiError
-
 NAME = "ViT-B-32__openai"
 BOUNDARY = "----formdata-undici-055015475517"
 
@@ -159,17 +157,8 @@ def test_only_these_routes_are_open(immich, served):
     assert call(served, "POST", "/predict", body(textual(), text="x"))[0] == 404
 
 
-def test_a_busy_model_is_waited_for(predict, immich, monkeypatch, tiny_encoder):
-    model = immich.service.models.loaded[0]
-    submit, calls = model.texts.submit, []
-
-    async def first_busy(items, *, client=""):
-        calls.append(items)
-        if len(calls) == 1:
-            raise ApiError(429, "others wait", retry_after=0.01)
-        return await submit(items, client=client)
-
-    monkeypatch.setattr(model.texts, "submit", first_busy)
+def test_a_busy_model_is_waited_for(predict, immich, monkeypatch, busy_once):
+    calls = busy_once(immich.service.models.loaded[0])
     monkeypatch.setattr("anmok.serve.routes.immich.WAIT_S", 0.01)
     assert predict(body(textual(), text="x"))[0] == 200
     assert len(calls) == 2

@@ -13,7 +13,6 @@ from types import SimpleNamespace
 import httpx2 as httpx
 import pytest
 
-from anmok.checkpoints import save_checkpoint
 from anmok.collections import Collection
 from anmok.loading import load
 from anmok.serve import library as room
@@ -41,13 +40,6 @@ def root(tmp_path_factory):
     (folder.parent / "photos-evil").mkdir()
     os.mkdir(os.fsencode(folder) + b"/\xff")  # noqa: PTH102
     (folder / os.fsdecode(b"\xff") / os.fsdecode(b"\xfe.png")).write_bytes(picture(50))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def wider_folder(wider_checkpoint, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "wider"
-    save_checkpoint(wider_checkpoint, folder)
     return folder
 
 
@@ -508,8 +500,7 @@ def test_what_another_model_made_is_a_conflict_and_no_model_is_not_found(serve, 
         assert made.status_code == 201
         answer = httpx.post(f"{first.address}/v1/{path}", json={"name": "n", "model": "nope", **more})
         assert answer.status_code == 404 and answer.json()["error"]["code"] == "model_not_found"
-    settings = SimpleNamespace(source_of=lambda name: str(tiny_folder))
-    library = SimpleNamespace(models=SimpleNamespace(names=("tiny",)), _settings=settings)
+    library = SimpleNamespace(_settings=SimpleNamespace(sources={"tiny": str(tiny_folder)}))
     with pytest.raises(room.ApiError) as refused:
         room.Library._model_of(library, str(wider_folder))
     assert refused.value.status == 409 and str(wider_folder.parent) not in refused.value.message

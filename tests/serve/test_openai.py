@@ -12,8 +12,6 @@ import openai
 import pytest
 from openai.types import CreateEmbeddingResponse
 
-from anmok.serve.problems import ApiError
-
 pytestmark = pytest.mark.filterwarnings("ignore::anmok.texts.UnsupportedScriptWarning")  # the tiny model's
 
 TEXTS = ["a red bag", "빨간 가방", "🎒", "a photo of a cat. " * 60, " spaces  and\nlines "]
@@ -164,17 +162,8 @@ def test_the_rate_limit_is_told_and_waited_for(serve):
     assert asked[1][0] - asked[0][0] >= 0.9
 
 
-def test_a_busy_model_is_asked_again(served, client, monkeypatch, truth):
-    model = served.service.models.loaded[0]
-    submit, calls = model.texts.submit, []
-
-    async def first_busy(items, *, client=""):
-        calls.append(items)
-        if len(calls) == 1:
-            raise ApiError(429, "others wait", retry_after=0.01)
-        return await submit(items, client=client)
-
-    monkeypatch.setattr(model.texts, "submit", first_busy)
+def test_a_busy_model_is_asked_again(served, client, busy_once, truth):
+    calls = busy_once(served.service.models.loaded[0])
     answer = client.with_options(max_retries=2).embeddings.create(model="tiny", input=TEXTS)
     np.testing.assert_allclose(rows(answer), truth, atol=1e-6)
     assert len(calls) == 2

@@ -413,8 +413,16 @@ def test_texts_can_be_read_on_their_grounds(visit, look):
 
 
 def color(page, name: str) -> tuple[int, ...]:
-    told = page.evaluate(f"getComputedStyle(document.documentElement).getPropertyValue('--{name}')").strip()
-    return tuple(bytes.fromhex(told.removeprefix("#")))
+    """As the browser shows it, in the look that it is in: red, green, blue."""
+    told = page.evaluate(
+        """name => {
+          const shown = document.body.appendChild(document.createElement("i"));
+          shown.style.color = `var(--${name})`;
+          return getComputedStyle(shown).color;
+        }""",
+        name,
+    )
+    return tuple(int(part) for part in re.fullmatch(r"rgb\((\d+), (\d+), (\d+)\)", told).groups())
 
 
 def contrast(*colors: tuple[int, ...]) -> float:

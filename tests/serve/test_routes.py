@@ -41,15 +41,6 @@ def api(serve, photos, tiny_folder, wider_folder):
 
 
 @pytest.fixture(scope="module")
-def wider_folder(wider_checkpoint, tmp_path_factory):
-    from anmok.checkpoints import save_checkpoint
-
-    folder = tmp_path_factory.mktemp("models") / "wider"
-    save_checkpoint(wider_checkpoint, folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def offline(tiny_folder):
     return load(tiny_folder, precision="fp32")
 

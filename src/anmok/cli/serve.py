@@ -9,10 +9,10 @@ import typer
 
 from anmok.cli.options import Json
 from anmok.cli.output import emit, say
+from anmok.serve.settings import ServiceSettings
 
 if TYPE_CHECKING:
     from anmok.serve.keys import Keys
-    from anmok.serve.settings import ServiceSettings
 
 __all__ = ["app"]
 
@@ -46,8 +46,10 @@ def serve(
         list[Path] | None,
         typer.Option("--root", help="A folder of pictures that may be indexed from the page; repeat for several."),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on. Beyond loopback, keys are needed.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 for any that is free.")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Beyond loopback, keys are needed.")
+    ] = ServiceSettings.host,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 for any that is free.")] = ServiceSettings.port,
     keys: Annotated[
         bool | None, typer.Option("--keys/--no-keys", help="Whether requests need a key.", show_default=False)
     ] = None,
@@ -61,12 +63,20 @@ def serve(
     immich: Annotated[
         bool, typer.Option("--immich", help="Answer Immich's smart search, which cannot send a key.")
     ] = False,
-    precision: Annotated[str, typer.Option(help="fp32, bf16, int8 or auto.")] = "auto",
-    rate: Annotated[int, typer.Option(help="Requests a minute for each client; 0 for any number.")] = 0,
-    batch: Annotated[int, typer.Option(help="Most pictures in a run of the model.")] = 32,
-    waiting: Annotated[int, typer.Option(help="Pictures that may wait; more are told to come back (429).")] = 512,
-    decoders: Annotated[int, typer.Option(help="Processes that decode pictures; 0: as many as cores.")] = 0,
-    model_mb: Annotated[int, typer.Option("--model-mb", help="Memory of loaded models together, MB.")] = 4096,
+    precision: Annotated[str, typer.Option(help="fp32, bf16, int8 or auto.")] = ServiceSettings.precision,
+    rate: Annotated[
+        int, typer.Option(help="Requests a minute for each client; 0 for any number.")
+    ] = ServiceSettings.rate,
+    batch: Annotated[int, typer.Option(help="Most pictures in a run of the model.")] = ServiceSettings.batch,
+    waiting: Annotated[
+        int, typer.Option(help="Pictures that may wait; more are told to come back (429).")
+    ] = ServiceSettings.waiting,
+    decoders: Annotated[
+        int, typer.Option(help="Processes that decode pictures; 0: as many as cores.")
+    ] = ServiceSettings.decoders,
+    model_mb: Annotated[
+        int, typer.Option("--model-mb", help="Memory of loaded models together, MB.")
+    ] = ServiceSettings.model_mb,
 ) -> None:
     """Serve an HTTP API and a web page on this machine.
 
@@ -77,11 +87,9 @@ def serve(
     """
     if context.invoked_subcommand is not None:
         return
-    from anmok.serve.settings import ServiceSettings
-
     settings = ServiceSettings(
         home=home,
-        models=tuple(model or ["anmok-mini"]),
+        models=tuple(model or ServiceSettings.models),
         precision=precision,
         roots=tuple(root or []),
         host=host,

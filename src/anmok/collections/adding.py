@@ -23,9 +23,14 @@ from anmok.collections.folder import FileGone, content_hash, read_content
 from anmok.errors import PictureError, StoreError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from anmok.embeddings import Embeddings
     from anmok.encoder import Encoder, Picture
     from anmok.store import Item, Store
+
+    Size = tuple[int | None, int | None]  # width, height
 
 __all__ = ["Encoded", "put_pictures"]
 
@@ -40,7 +45,7 @@ class Encoded:
     """
 
     embeddings: Embeddings
-    sizes: Sequence[tuple[int | None, int | None]]
+    sizes: Sequence[Size]
 
 
 def put_pictures(
@@ -75,11 +80,8 @@ def put_pictures(
 
     with progress.task("adding pictures", len(names)) as advance:
         for row, (picture, key, own) in enumerate(zip(pictures, names, given, strict=True)):
-            _take_in(batch, store.get([key])[0], picture, key, own)
-            if encoded is not None and batch.entries and (entry := batch.entries[-1]).key == key:
-                entry.vector = encoded.embeddings.vectors[row]
-                entry.metadata["width"], entry.metadata["height"] = encoded.sizes[row]
-                batch.fresh.pop(entry.metadata["hash"], None)
+            known = None if encoded is None else (encoded.embeddings.vectors[row], encoded.sizes[row])
+            _take_in(batch, store.get([key])[0], picture, key, own, known=known)
             if batch.full:
                 commit()
                 batch = Batch()
@@ -88,8 +90,19 @@ def put_pictures(
     return IndexReport(**counts, failed=tuple(failed))
 
 
-def _take_in(batch: Batch, before: Item | None, picture: Picture, key: str, given: Mapping[str, Any] | None) -> None:
-    """Put one picture into the batch. Without metadata of the caller's, that of the row before stays."""
+def _take_in(
+    batch: Batch,
+    before: Item | None,
+    picture: Picture,
+    key: str,
+    given: Mapping[str, Any] | None,
+    *,
+    known: tuple[NDArray[np.float32], Size] | None,
+) -> None:
+    """Put one picture into the batch. Without metadata of the caller's, that of the row before stays.
+
+    `known`: its vector and size, where it was encoded already.
+    """
     if given is None:
         given = user_metadata(before.metadata) if before else {}
     content: Picture = picture
@@ -109,7 +122,10 @@ def _take_in(batch: Batch, before: Item | None, picture: Picture, key: str, give
         row = describe(None, None, None, _memory_hash(picture), given, key=key)
     same = before is not None and before.metadata["hash"] == row["hash"]
     entry = Entry(key, "unchanged" if same else "changed" if before else "added", row)
-    if before is not None and same:
+    if known is not None:
+        entry.vector, (row["width"], row["height"]) = known
+        batch.entries.append(entry)
+    elif before is not None and same:
         entry.vector = before.vector
         row |= {name: before.metadata[name] for name in ("width", "height")}
         batch.entries.append(entry)

@@ -10,6 +10,7 @@ normalize(pixels, transform)    uint8 [n, h, w, 3] → float32 [n, 3, h, w], for
 from anmok.pictures.find import SUFFIXES, find_pictures
 from anmok.pictures.prepare import Prepared, Preparer
 from anmok.pictures.read import FORMATS, PictureSource, picture_name, read
+from anmok.pictures.signature import kind_of
 from anmok.pictures.size import picture_size
 from anmok.pictures.transform import Transform, normalize, normalize_patches
 
@@ -21,6 +22,7 @@ __all__ = [
     "Preparer",
     "Transform",
     "find_pictures",
+    "kind_of",
     "normalize",
     "normalize_patches",
     "picture_name",

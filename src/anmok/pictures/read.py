@@ -25,6 +25,7 @@ from PIL import Image, UnidentifiedImageError
 
 from anmok.errors import PictureError
 from anmok.pictures.color import lies_on_its_side, to_rgb, upright
+from anmok.pictures.signature import kind_of
 from anmok.settings import settings
 
 if TYPE_CHECKING:
@@ -79,19 +80,6 @@ OTHER_KINDS = (
     (b"<html", "an HTML page"),
     (b"<?xml", "an XML document (SVG?)"),
 )
-
-OUR_KINDS = (
-    (0, b"\xff\xd8\xff", "JPEG"),
-    (0, b"\x89PNG", "PNG"),
-    (0, b"GIF8", "GIF"),
-    (8, b"WEBP", "WebP"),
-    (0, b"II*\x00", "TIFF"),
-    (0, b"MM\x00*", "TIFF"),
-    (0, b"\x00\x00\x01\x00", "ICO"),
-    (4, b"jP  ", "JPEG 2000"),
-    (4, b"ftypavi", "AVIF"),
-)
-"""Offset and bytes by which a damaged file still shows what it was."""
 
 _warnings_lock = threading.Lock()
 
@@ -290,9 +278,8 @@ def _not_a_picture(head: bytes) -> str:
     for start, kind in OTHER_KINDS:
         if text.startswith(start.lower()):
             return f"is not a picture but {kind}"
-    for offset, mark, kind in OUR_KINDS:
-        if head.startswith(mark, offset):
-            return f"starts as {kind} does, but its header is damaged, or truncated"
+    if (known := kind_of(head)) not in (None, "BMP"):  # words begin with "BM" too
+        return f"starts as {known} does, but its header is damaged, or truncated"
     return "is not a picture, or of a format that is not read (" + ", ".join(FORMATS) + ")"
 
 

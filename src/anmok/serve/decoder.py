@@ -1,6 +1,6 @@
 """The process that decodes pictures of strangers: nothing else is in it, so that nothing else falls with it.
 
-Started as `python -m anmok.serve.decoder MEGABYTES PIXELS`. It reads jobs from its standard input and writes answers to
+Started as `python -m anmok.serve.decoder MEGABYTES`. It reads jobs from its standard input and writes answers to
 its standard output, each behind its length. Jobs are pickled by the service; answers are not, because the service does
 not trust what comes back from here: a line of JSON, and the bytes of arrays that it describes.
 """

@@ -56,7 +56,7 @@ class Opened:
     name: str
     thing: Any
     model: str
-    state: Any = None  # of its files when it was opened
+    state: Any = None  # of its files when it was opened, of what does not see by itself that they change
     own: Model | None = None  # of a recogniser that has an encoder of its own
     users: int = 0
     gone: bool = False  # deleted, or moved to another model, since it was opened
@@ -74,6 +74,7 @@ class Library:
             folder.mkdir(parents=True, exist_ok=True)
             for unfinished in folder.glob(".*"):  # a kill left it
                 shutil.rmtree(unfinished, ignore_errors=True)
+        self._roots = {root.name: root.resolve() for root in settings.roots}  # as they are in keys
         self._open: dict[Path, Opened] = {}
         self._opening = asyncio.Lock()
         self._ad_hoc: OrderedDict[tuple[Any, ...], Classifier] = OrderedDict()
@@ -171,9 +172,9 @@ class Library:
     def _id_of(self, key: str, metadata: Mapping[str, Any]) -> str:
         if not key.startswith("/") and not Path(key).is_absolute():
             return key
-        for root in self._settings.roots:
-            if Path(key).is_relative_to(root.resolve()):
-                return f"{root.name}/{Path(key).relative_to(root.resolve()).as_posix()}"
+        for name, root in self._roots.items():
+            if Path(key).is_relative_to(root):
+                return f"{name}/{Path(key).relative_to(root).as_posix()}"
         if (folder := metadata.get("root")) is None:  # of a picture that could not be taken in
             return Path(key).name
         return f"{Path(str(folder)).name}/{metadata.get('path')}".rstrip("/")
@@ -184,9 +185,8 @@ class Library:
         if number in collection and not Path(number).is_absolute():
             return number
         name, _, rest = number.partition("/")
-        for root in self._settings.roots:
-            if root.name == name and (key := (root.resolve() / rest).as_posix()) in collection:
-                return key
+        if name in self._roots and (key := (self._roots[name] / rest).as_posix()) in collection:
+            return key
         for key, item in zip(keys := collection.keys({"path": rest}), collection.get(keys), strict=True):
             if item is not None and Path(str(item.metadata.get("root"))).name == name:
                 return key
@@ -415,8 +415,8 @@ class Library:
 
     def _model_of(self, encoder: str) -> str:
         """The served model by which something was made."""
-        for name in self.models.names:
-            if encoder in (name, self._settings.source_of(name)):
+        for name, source in self._settings.sources.items():
+            if encoder in (name, source):
                 return name
         shown = Path(encoder).name
         raise ApiError(409, f"this was made with the model {shown!r}, which is not served: start with --model {shown}")
@@ -425,10 +425,11 @@ class Library:
         async with self._opening:
             if not path.is_dir():  # opening it would make it anew
                 raise ApiError(404, f"{path.name.removesuffix(SUFFIX)!r} was deleted a moment ago")
-            state = await asyncio.to_thread(_state, path)
+            # a collection sees by itself what others write
+            state = None if path.parent == self.collections else await asyncio.to_thread(_state, path)
             opened = self._open.get(path)
-            fresh = opened is not None and (model is None or opened.thing.encoder is model.encoder)
-            if opened is not None and (not fresh or (path.parent != self.collections and opened.state != state)):
+            other = opened is not None and model is not None and opened.thing.encoder is not model.encoder
+            if opened is not None and (other or opened.state != state):
                 self._close(path)
                 opened = None
             if opened is None:

@@ -119,7 +119,7 @@ class Models:
     @property
     def names(self) -> tuple[str, ...]:
         """The usual one first."""
-        return self._settings.model_names
+        return tuple(self._settings.sources)
 
     @property
     def loaded(self) -> list[Model]:
@@ -160,7 +160,7 @@ class Models:
         return await asyncio.shield(self._loading[name])
 
     async def _load(self, name: str) -> Model:
-        source = self._settings.source_of(name)
+        source = self._settings.sources[name]
         try:
             encoder = await asyncio.to_thread(load, source, precision=self._settings.precision)
             model = self.of(name, encoder)

@@ -49,6 +49,11 @@ class Service:
         self._fetcher = Fetcher(settings.picture_bytes, settings.fetch_s)
         self._fetches = asyncio.Semaphore(FETCHES)
         self._jobs: Jobs | None = None
+        self._places = [
+            *((str(root.resolve()), root.name) for root in settings.roots),
+            *((source, name) for name, source in settings.sources.items()),
+            *((f"{home}/", "") for home in (settings.home.resolve(), settings.home)),
+        ]
         self.failed: BaseException | None = None  # why it did not start
         self.began = time.time()
         self.ready = False
@@ -94,12 +99,9 @@ class Service:
 
     def without_paths(self, text: str) -> str:
         """A message for clients: where things lie on this machine is taken out of it."""
-        for root in self.settings.roots:
-            text = text.replace(str(root.resolve()), root.name)
-        for name in self.settings.model_names:
-            text = text.replace(self.settings.source_of(name), name)
-        home = self.settings.home
-        return text.replace(f"{home.resolve()}/", "").replace(f"{home}/", "")
+        for path, name in self._places:
+            text = text.replace(path, name)
+        return text
 
     async def _fetch(self, url: str) -> bytes:
         async with self._fetches:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from anmok.errors import SettingsError
@@ -85,7 +86,8 @@ class ServiceSettings:
         ]
         if not self.models:
             problems.append("no model is named: give at least one, such as anmok-mini")
-        twice = sorted({name for name in self.model_names if self.model_names.count(name) > 1})
+        called = [_name_and_source(model)[0] for model in self.models]
+        twice = sorted({name for name in called if called.count(name) > 1})
         problems += [f"two models are named {name!r}: give them names, NAME=SOURCE" for name in twice]
         names = [root.name for root in self.roots]
         problems += [f"{root} is no folder" for root in self.roots if not root.is_dir()]
@@ -95,24 +97,15 @@ class ServiceSettings:
         if problems:
             raise SettingsError("the service cannot start: " + "; ".join(problems))
 
-    @property
-    def model_names(self) -> tuple[str, ...]:
-        """What requests call the models: of a folder without a name, its own."""
-        return tuple(_name_and_source(model)[0] for model in self.models)
-
-    def source_of(self, name: str) -> str:
-        """What the model of a name is loaded by; a folder's path absolute."""
-        return next(source for model in self.models for known, source in [_name_and_source(model)] if known == name)
-
-    @property
-    def on_loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        return self.host in LOOPBACK
+    @cached_property
+    def sources(self) -> dict[str, str]:
+        """What requests call the models (of a folder without a name, its own) → what each is loaded by."""
+        return dict(map(_name_and_source, self.models))
 
     @property
     def keys_required(self) -> bool:
         """Whether requests need a key."""
-        return not self.on_loopback if self.keys is None else self.keys
+        return self.host not in LOOPBACK if self.keys is None else self.keys
 
     @property
     def decoder_count(self) -> int:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
-from anmok.errors import AnmokError, JobConflict
-from anmok.serve.access import may_write
+from anmok.errors import JobConflict
 from anmok.serve.names import checked_name, sendable
-from anmok.serve.problems import ApiError
-from anmok.serve.routes.common import PROBLEMS, problem, service_of, thumbnail_address
+from anmok.serve.routes.common import PROBLEMS, WRITES, listed, service_of, thumbnail_address
 from anmok.serve.schemas import (
     MOST,
     CollectionRequest,
@@ -21,7 +19,6 @@ from anmok.serve.schemas import (
     Duplicates,
     Failed,
     FailedPicture,
-    Problem,
 )
 
 if TYPE_CHECKING:
@@ -31,25 +28,18 @@ if TYPE_CHECKING:
 __all__ = ["router"]
 
 router = APIRouter(tags=["collections"], responses=PROBLEMS)
-Writes = Depends(may_write)
 
 
 @router.get("/v1/collections")
 async def list_collections(request: Request) -> Collections:
     """All collections, by name."""
     service = service_of(request)
-    found, errors = [], {}
-    for name in service.library.names(service.library.collections):
-        try:
-            found.append(await _stats(service, name))
-        except ApiError as error:
-            errors[name] = problem(error)
-        except AnmokError as error:
-            errors[name] = Problem(code="unavailable", message=type(error).__name__)
+    names = service.library.names(service.library.collections)
+    found, errors = await listed(names, lambda name: _stats(service, name))
     return Collections(collections=found, errors=errors)
 
 
-@router.post("/v1/collections", status_code=201, dependencies=[Writes])
+@router.post("/v1/collections", status_code=201, dependencies=[WRITES])
 async def create_collection(request: Request, body: CollectionRequest) -> CollectionStats:
     """Make an empty collection."""
     service = service_of(request)
@@ -63,7 +53,7 @@ async def collection_stats(request: Request, name: str) -> CollectionStats:
     return await _stats(service_of(request), name)
 
 
-@router.delete("/v1/collections/{name}", status_code=204, dependencies=[Writes])
+@router.delete("/v1/collections/{name}", status_code=204, dependencies=[WRITES])
 async def delete_collection(request: Request, name: str) -> Response:
     """Delete a collection and what was uploaded to it. Pictures of indexed folders stay where they are.
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
+from fastapi import Depends
 from pydantic import BaseModel
 
-from anmok.serve.access import client_of
+from anmok.errors import AnmokError
+from anmok.serve.access import client_of, may_write
 from anmok.serve.problems import ApiError, error_body, item_error
 from anmok.serve.schemas import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from starlette.requests import Request
 
@@ -23,14 +25,21 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PROBLEMS",
+    "WRITES",
     "client",
     "encode",
     "file_address",
     "first_error",
+    "listed",
     "problem",
     "service_of",
     "thumbnail_address",
 ]
+
+
+Facts = TypeVar("Facts")
+WRITES = Depends(may_write)
+"""Among the dependencies of every route that changes something."""
 
 
 class ErrorFacts(BaseModel):
@@ -95,6 +104,21 @@ async def encode(
 def problem(error: PictureError | ApiError) -> Problem:
     """An error of one item."""
     return Problem(**item_error(error))
+
+
+async def listed(
+    names: Iterable[str], facts: Callable[[str], Awaitable[Facts]]
+) -> tuple[list[Facts], dict[str, Problem]]:
+    """The facts of each that can be opened, and by name what is wrong with the others."""
+    found, errors = [], {}
+    for name in names:
+        try:
+            found.append(await facts(name))
+        except ApiError as error:
+            errors[name] = problem(error)
+        except AnmokError as error:
+            errors[name] = Problem(code="unavailable", message=type(error).__name__)
+    return found, errors
 
 
 def thumbnail_address(collection: str, number: str) -> str:

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from anmok.serve.access import may_write
 from anmok.serve.job_events import job_events
 from anmok.serve.names import checked_name
 from anmok.serve.problems import ApiError
-from anmok.serve.routes.common import PROBLEMS, service_of
+from anmok.serve.routes.common import PROBLEMS, WRITES, service_of
 from anmok.serve.schemas import FolderRequest, Folders, JobFacts, JobList, MoveRequest, SubFolder
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["router"]
 
 router = APIRouter(tags=["jobs"], responses=PROBLEMS)
-Writes = Depends(may_write)
 
 
 @router.get("/v1/folders")
@@ -37,7 +35,7 @@ async def list_folders(request: Request, path: str = "") -> Folders:
     return Folders(path=start, folders=folders)
 
 
-@router.post("/v1/collections/{name}/folders", status_code=202, dependencies=[Writes])
+@router.post("/v1/collections/{name}/folders", status_code=202, dependencies=[WRITES])
 async def index_folder(request: Request, name: str, body: FolderRequest) -> JobFacts:
     """Bring a collection up to date with a folder, in the background."""
     service = service_of(request)
@@ -46,7 +44,7 @@ async def index_folder(request: Request, name: str, body: FolderRequest) -> JobF
     return await _submit(service, "index", {"collection": name, **body.model_dump()}, unique=checked_name(name))
 
 
-@router.post("/v1/collections/{name}/re-encode", status_code=202, dependencies=[Writes])
+@router.post("/v1/collections/{name}/re-encode", status_code=202, dependencies=[WRITES])
 async def re_encode(request: Request, name: str, body: MoveRequest) -> JobFacts:
     """Move a collection to another model, in the background; both are compared before the switch."""
     service = service_of(request)
@@ -71,7 +69,7 @@ async def one_job(request: Request, number: str) -> JobFacts:
     return _facts(service, await asyncio.to_thread(service.jobs.get, number))
 
 
-@router.post("/v1/jobs/{number}/cancel", dependencies=[Writes])
+@router.post("/v1/jobs/{number}/cancel", dependencies=[WRITES])
 async def cancel_job(request: Request, number: str) -> JobFacts:
     """Stop a job. What it has done stays, and another one goes on from there."""
     service = service_of(request)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from anmok.adapt import AdaptedClassifier
 from anmok.classify import Label, LabelSet
 from anmok.errors import AnmokError
-from anmok.serve.access import may_write
 from anmok.serve.pictures import UploadRoute, contents_of
 from anmok.serve.problems import ApiError
-from anmok.serve.routes.common import PROBLEMS, encode, problem, service_of
+from anmok.serve.routes.common import PROBLEMS, WRITES, encode, listed, service_of
 from anmok.serve.schemas import (
     MOST,
     Calibrated,
@@ -40,25 +39,18 @@ if TYPE_CHECKING:
 __all__ = ["router"]
 
 router = APIRouter(tags=["labels"], route_class=UploadRoute, responses=PROBLEMS)
-Writes = Depends(may_write)
 
 
 @router.get("/v1/labels")
 async def list_label_sets(request: Request) -> LabelSets:
     """All label sets, by name."""
     service = service_of(request)
-    found, errors = [], {}
-    for name in service.library.names(service.library.label_sets):
-        try:
-            found.append(await _facts(service, name))
-        except ApiError as error:
-            errors[name] = problem(error)
-        except AnmokError as error:
-            errors[name] = Problem(code="unavailable", message=type(error).__name__)
+    names = service.library.names(service.library.label_sets)
+    found, errors = await listed(names, lambda name: _facts(service, name))
     return LabelSets(label_sets=found, errors=errors)
 
 
-@router.post("/v1/labels", status_code=201, dependencies=[Writes])
+@router.post("/v1/labels", status_code=201, dependencies=[WRITES])
 async def create_label_set(request: Request, body: LabelSetRequest) -> LabelSetFacts:
     """Make a label set; its labels are encoded once."""
     service = service_of(request)
@@ -82,19 +74,19 @@ async def label_set(
 
     async with service.library.label_store(name) as store:
         found = await asyncio.to_thread(members, store)
-    facts = await _facts(service, name)
+        facts = _facts_of(service, name, store)
     shown = [_model(label) for label in found[skip : skip + top]]
     return LabelSetDetail(**facts.model_dump(), total=len(found), members=shown)
 
 
-@router.delete("/v1/labels/{name}", status_code=204, dependencies=[Writes])
+@router.delete("/v1/labels/{name}", status_code=204, dependencies=[WRITES])
 async def delete_label_set(request: Request, name: str) -> Response:
     """Delete a label set."""
     await service_of(request).library.delete_label_set(name)
     return Response(status_code=204)
 
 
-@router.post("/v1/labels/{name}/labels", dependencies=[Writes])
+@router.post("/v1/labels/{name}/labels", dependencies=[WRITES])
 async def add_labels(request: Request, name: str, body: LabelsRequest) -> LabelsChanged:
     """Add labels. One that is there already is an error; nothing is added then."""
 
@@ -108,7 +100,7 @@ async def add_labels(request: Request, name: str, body: LabelsRequest) -> Labels
         return await asyncio.to_thread(add, store)
 
 
-@router.put("/v1/labels/{name}/labels", dependencies=[Writes])
+@router.put("/v1/labels/{name}/labels", dependencies=[WRITES])
 async def put_labels(request: Request, name: str, body: LabelsRequest) -> LabelsChanged:
     """Add labels, in place of those of the same names."""
 
@@ -120,7 +112,7 @@ async def put_labels(request: Request, name: str, body: LabelsRequest) -> Labels
         return await asyncio.to_thread(put, store)
 
 
-@router.post("/v1/labels/{name}/labels/delete", dependencies=[Writes])
+@router.post("/v1/labels/{name}/labels/delete", dependencies=[WRITES])
 async def delete_labels(request: Request, name: str, body: LabelNames) -> LabelsChanged:
     """Delete labels. One that is not there is an error; nothing is deleted then."""
 
@@ -135,7 +127,7 @@ async def delete_labels(request: Request, name: str, body: LabelNames) -> Labels
     return LabelsChanged(deleted=body.names)
 
 
-@router.post("/v1/labels/{name}/calibrate", dependencies=[Writes])
+@router.post("/v1/labels/{name}/calibrate", dependencies=[WRITES])
 async def calibrate(request: Request, name: str, body: CalibrateRequest) -> Calibrated:
     """Learn from examples from where on a picture shows one of the labels, and keep it."""
     service = service_of(request)
@@ -179,13 +171,17 @@ def _recogniser(name: str, told: dict[str, Any]) -> RecogniserFacts:
 
 async def _facts(service: Service, name: str) -> LabelSetFacts:
     async with service.library.label_store(name) as store:
-        return LabelSetFacts(
-            name=name,
-            labels=len(store),
-            model=service.library.model_name(store.encoder),
-            templates=len(store.templates),
-            threshold=store.threshold,
-        )
+        return _facts_of(service, name, store)
+
+
+def _facts_of(service: Service, name: str, store: LabelStore) -> LabelSetFacts:
+    return LabelSetFacts(
+        name=name,
+        labels=len(store),
+        model=service.library.model_name(store.encoder),
+        templates=len(store.templates),
+        threshold=store.threshold,
+    )
 
 
 def _set_of(labels: Iterable[LabelModel | str]) -> LabelSet:

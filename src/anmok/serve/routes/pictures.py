@@ -7,19 +7,19 @@ import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from anmok.collections.adding import Encoded
-from anmok.collections.batch import OWN_FIELDS
+from anmok.collections.batch import OWN_FIELDS, user_metadata
 from anmok.collections.folder import content_hash
 from anmok.errors import PictureError, QueryError
 from anmok.files import write_whole
-from anmok.serve.access import may_write
+from anmok.pictures import kind_of
 from anmok.serve.decoder import Thumbnail
 from anmok.serve.names import upload_file
 from anmok.serve.pictures import MULTIPART, StoredPicture, UploadRoute, contents_of
 from anmok.serve.problems import ApiError
-from anmok.serve.routes.common import PROBLEMS, client, problem, service_of, thumbnail_address
+from anmok.serve.routes.common import PROBLEMS, WRITES, client, problem, service_of, thumbnail_address
 from anmok.serve.schemas import (
     MOST,
     Added,
@@ -42,17 +42,16 @@ if TYPE_CHECKING:
 __all__ = ["router"]
 
 router = APIRouter(tags=["pictures"], route_class=UploadRoute, responses=PROBLEMS)
-Writes = Depends(may_write)
 KEPT_S = 86_400  # that a browser may keep a thumbnail
 
 
-@router.post("/v1/collections/{name}/pictures", dependencies=[Writes], openapi_extra=MULTIPART)
+@router.post("/v1/collections/{name}/pictures", dependencies=[WRITES], openapi_extra=MULTIPART)
 async def add_pictures(request: Request, name: str, body: AddRequest) -> Added:
     """Take pictures in. One whose id is there already is refused, the others are taken in."""
     return await _take_in(request, name, body, replace=False)
 
 
-@router.put("/v1/collections/{name}/pictures", dependencies=[Writes], openapi_extra=MULTIPART)
+@router.put("/v1/collections/{name}/pictures", dependencies=[WRITES], openapi_extra=MULTIPART)
 async def put_pictures(request: Request, name: str, body: AddRequest) -> Added:
     """Take pictures in, in place of those with the same id. Metadata that is not given stays as it is."""
     return await _take_in(request, name, body, replace=True)
@@ -86,7 +85,7 @@ async def list_pictures(
     return Listed(total=total, pictures=shown)
 
 
-@router.post("/v1/collections/{name}/pictures/delete", dependencies=[Writes])
+@router.post("/v1/collections/{name}/pictures/delete", dependencies=[WRITES])
 async def delete_pictures(request: Request, name: str, body: DeleteRequest) -> Deleted:
     """Take pictures out. Uploads are deleted; files of indexed folders stay, and come back when it is indexed again."""
     service = service_of(request)
@@ -234,8 +233,6 @@ def _uploaded(folder: Path, keys: list[str]) -> dict[str, Path]:
 
 def _kept(item: Any) -> dict[str, Any]:
     """A row's metadata of the client's."""
-    from anmok.collections.batch import user_metadata
-
     return {} if item is None else user_metadata(item.metadata)
 
 
@@ -251,17 +248,16 @@ def _filter(where: str | None) -> dict[str, Any] | None:
     return value
 
 
-KINDS = (
-    (0, b"\xff\xd8\xff", "image/jpeg"),
-    (0, b"\x89PNG", "image/png"),
-    (0, b"GIF8", "image/gif"),
-    (8, b"WEBP", "image/webp"),
-    (4, b"ftypavi", "image/avif"),
-    (0, b"BM", "image/bmp"),
-)
+MEDIA_TYPES = {
+    "JPEG": "image/jpeg",
+    "PNG": "image/png",
+    "GIF": "image/gif",
+    "WebP": "image/webp",
+    "AVIF": "image/avif",
+    "BMP": "image/bmp",
+}
 
 
 def _media_type(content: bytes) -> str:
     """By what is in it; what no browser shows as a picture is only ever downloaded."""
-    kinds = (kind for offset, mark, kind in KINDS if content.startswith(mark, offset))
-    return next(kinds, "application/octet-stream")
+    return MEDIA_TYPES.get(kind_of(content) or "", "application/octet-stream")
