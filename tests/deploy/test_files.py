@@ -35,7 +35,7 @@ def instruction(name: str) -> list[str]:
 
 def unit(name: str) -> list[str]:
     """The values of a directive of the unit."""
-    return re.findall(rf"^{name}=(.*)$", text("anmok.service"), re.MULTILINE)
+    return re.findall(rf"^{name}=(.*)$", text("anmok.service").replace("\\\n", ""), re.MULTILINE)
 
 
 def option(command: list[str], name: str) -> str:
