@@ -17,7 +17,7 @@ import pytest
 import anmok
 from anmok.collections import Collection
 
-from .serving import base64_of, picture, process
+from .serving import base64_of, picture, process, until
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "backup.sh"
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a shell script, with GNU tar")
@@ -58,8 +58,7 @@ def test_what_was_acknowledged_before_a_backup_is_there_after_a_restore(tmp_path
             assert client.put("/v1/collections/가게/pictures", json={"pictures": rows}).status_code == 200
         writer = Writer(service.url)
         writer.start()
-        while len(writer.told) < 3:
-            assert writer.is_alive()
+        until(lambda: len(writer.told) >= 3 or not writer.is_alive(), 30)
         before = list(writer.told)
         done = backup(home, target)
         after = len(writer.told)
