@@ -168,8 +168,8 @@ def test_a_client_that_leaves_takes_its_work_along(small, monkeypatch):
             ended.append(time.monotonic())
             raise
 
-    monkeypatch.setattr(small.service.library, "found", wait)
-    monkeypatch.setattr(small.service.library, "ad_hoc", wait)
+    monkeypatch.setattr(small.service.library.collections, "found", wait)
+    monkeypatch.setattr(small.service.library.ad_hoc, "classifier", wait)
     body = json.dumps({"pictures": [base64_of(picture())], "labels": ["a"]}).encode()
     for sent in (
         head(method="GET", path="/v1/collections/x"),  # there is no body, and nobody reads it
@@ -191,7 +191,7 @@ def test_an_error_of_time_inside_is_no_timeout_of_the_request(small, monkeypatch
     def late(*_):
         raise TimeoutError("of something inside")
 
-    monkeypatch.setattr(small.service.library, "names", late)
+    monkeypatch.setattr(small.service.library.collections, "names", late)
     assert httpx.get(f"{small.address}/v1/collections").status_code == 500
 
 
@@ -269,7 +269,7 @@ def test_every_answer_has_its_number_and_its_headers(small, monkeypatch):
     def broken(*_):
         raise RuntimeError(f"secret of {small.settings.home}")
 
-    monkeypatch.setattr(small.service.library, "names", broken)
+    monkeypatch.setattr(small.service.library.collections, "names", broken)
     where = small.address
     answers = {
         200: httpx.get(f"{where}/v1/models"),

@@ -75,13 +75,13 @@ async def list_pictures(
         items = zip(part, collection.get(part), strict=True)
         return len(keys), [(key, dict(item.metadata)) for key, item in items if item is not None]
 
-    async with service.library.collection(name) as (opened, _):
+    async with service.library.collections.use(name) as (opened, _):
         total, found = await asyncio.to_thread(rows, opened.thing)
     shown = []
     for key, metadata in found:
-        number = service.library.id_of(key, metadata)
+        number = service.library.pictures.id_of(key, metadata)
         address = thumbnail_address(name, number)
-        shown.append(ListedPicture(id=number, metadata=service.library.shown(metadata), thumbnail=address))
+        shown.append(ListedPicture(id=number, metadata=service.library.pictures.shown(metadata), thumbnail=address))
     return Listed(total=total, pictures=shown)
 
 
@@ -92,11 +92,11 @@ async def delete_pictures(request: Request, name: str, body: DeleteRequest) -> D
 
     def delete(collection: Collection) -> int:
         if body.ids is not None:
-            named = (service.library.key_of(collection, number) for number in body.ids)
+            named = (service.library.pictures.key_of(collection, number) for number in body.ids)
             keys = [key for key in named if key is not None]
         else:
             keys = collection.keys(body.where)
-        folder = service.library.uploads_of(name)
+        folder = service.library.collections.uploads_of(name)
         files = _uploaded(folder, keys)
         with kept_in_step(folder, files, collection):
             deleted = collection.delete(keys)
@@ -106,8 +106,8 @@ async def delete_pictures(request: Request, name: str, body: DeleteRequest) -> D
             delete_empty_folders(folder, file)
         return deleted
 
-    async with service.library.collection(name) as (opened, _):
-        return Deleted(deleted=await service.library.change(name, opened, lambda: delete(opened.thing)))
+    async with service.library.collections.use(name) as (opened, _):
+        return Deleted(deleted=await service.library.collections.change(name, opened, lambda: delete(opened.thing)))
 
 
 @router.get("/v1/collections/{name}/thumbnail", response_class=Response)
@@ -116,7 +116,7 @@ async def thumbnail(
 ) -> Response:
     """A small JPEG of a picture."""
     service = service_of(request)
-    file = await service.library.file(name, id)
+    file = await service.library.pictures.file(name, id)
     try:
         (content,) = await service.decoders.run((Thumbnail(side), str(file)))
     except PictureError as error:
@@ -129,7 +129,7 @@ async def thumbnail(
 async def original(request: Request, name: str, id: str) -> Response:
     """A picture as it is."""
     service = service_of(request)
-    content = await service.library.content(name, id)
+    content = await service.library.pictures.content(name, id)
     return Response(content, media_type=_media_type(content), headers={"Cache-Control": "private, max-age=60"})
 
 
@@ -137,7 +137,7 @@ async def _take_in(request: Request, name: str, body: AddRequest, *, replace: bo
     service = service_of(request)
     wanted = [one if isinstance(one, NewPicture) else NewPicture(picture=one) for one in body.pictures]
     contents = await contents_of(request, [one.picture for one in wanted])
-    async with service.library.collection(name) as (opened, model):
+    async with service.library.collections.use(name) as (opened, model):
         encoded, sizes, failed = await model.encode_measured(contents, client=client(request))
         results = [
             AddedPicture(id=one.id, error=problem(failed[i])) if i in failed else _named(request, one, contents[i])
@@ -150,9 +150,9 @@ async def _take_in(request: Request, name: str, body: AddRequest, *, replace: bo
             indices = [int(encoded.indices[row]) for row in rows]
             known = Encoded(encoded[rows], [sizes[row] for row in rows])
             chosen = [(results[i].id or "", contents[i], wanted[i].metadata) for i in indices]
-            return _write(service.library.uploads_of(name), opened.thing, chosen, known)
+            return _write(service.library.collections.uploads_of(name), opened.thing, chosen, known)
 
-        report = await service.library.change(name, opened, write)
+        report = await service.library.collections.change(name, opened, write)
     return Added(added=report.added, changed=report.changed, unchanged=report.unchanged, results=results)
 
 
@@ -180,7 +180,7 @@ def _refuse(
     replace: bool,
 ) -> None:
     """Note what is wrong with ids and metadata."""
-    folder = service.library.uploads_of(name)
+    folder = service.library.collections.uploads_of(name)
     seen: set[str] = set()
     files: set[Path] = set()
     roots = {root.name for root in service.settings.roots}
