@@ -40,7 +40,9 @@ class ServiceSettings:
     `batch`, `window_ms`: most items in a run of a model, and how long it is waited for more of them.
     `waiting`: items that may wait for a model; beyond, requests are told to come back (429).
     `request_s`: seconds after which a request is given up.
-    `model_mb`: of loaded models together; the one longest unused goes first.
+    `model_mb`: of loaded models together, those of recognisers included; the one longest unused goes first.
+    `kept_open`: collections, label sets and recognisers that stay open between requests; the one longest unused is
+        closed first.
     `rate`: requests a minute for each key or client; 0: any number.
     """
 
@@ -70,6 +72,7 @@ class ServiceSettings:
     waiting: int = 512
     request_s: float = 60.0
     model_mb: int = 4096
+    kept_open: int = 32
     rate: int = 0
 
     def __post_init__(self) -> None:
@@ -78,6 +81,7 @@ class ServiceSettings:
             ("picture_bytes", "request_bytes", "pictures", "texts", "labels", "pixels"), 1
         )
         least |= {"batch": 1, "waiting": 1, "decode_s": 0.1, "request_s": 0.1, "decode_mb": 256, "model_mb": 1}
+        least |= {"kept_open": 1}
         least |= {"decoders": 0, "window_ms": 0, "rate": 0, "port": 0}
         problems = [
             f"{name} is {getattr(self, name)}, expected {low} or more"

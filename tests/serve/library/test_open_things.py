@@ -1,5 +1,6 @@
-"""What is open: made once, and let go with its model."""
+"""What is open: so many at most, made once, and let go with its model."""
 
+import asyncio
 import gc
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ import pytest
 
 from anmok.serve.library.open_things import OpenThings
 from anmok.serve.problems import ApiError
+from anmok.serve.works import Works
 
 from ..serving import pictures, until
 from .keeping import put
@@ -57,7 +59,57 @@ def test_what_another_model_made_is_a_conflict_and_no_model_is_not_found(serve, 
         assert made.status_code == 201
         answer = httpx.post(f"{first.address}/v1/{path}", json={"name": "n", "model": "nope", **more})
         assert answer.status_code == 404 and answer.json()["error"]["code"] == "model_not_found"
-    opened = OpenThings(SimpleNamespace(sources={"tiny": str(tiny_folder)}), None)
+    opened = OpenThings(SimpleNamespace(sources={"tiny": str(tiny_folder)}, kept_open=1), None, None)
     with pytest.raises(ApiError) as refused:
         opened.model_of(str(wider_folder))
     assert refused.value.status == 409 and str(wider_folder.parent) not in refused.value.message
+
+
+# --- how many
+
+
+class Thing:
+    closed = False
+
+    def close(self):
+        self.closed = True
+
+
+def test_of_what_nobody_uses_the_longest_unused_is_closed(tmp_path):
+    folders = [tmp_path / name for name in "abcd"]
+    for folder in folders:
+        folder.mkdir()
+    a, b, c, d = folders
+
+    async def ask():
+        things = OpenThings(SimpleNamespace(sources={}, kept_open=2), None, Works())
+
+        async def use(folder):
+            async with things.use(folder, None, Thing) as opened:
+                return opened.thing
+
+        async with things.use(a, None, Thing) as held:
+            first, second = await use(b), await use(c)
+            assert first.closed and not second.closed  # b was used before c
+            async with things.use(b, None, Thing) as again, things.use(d, None, Thing) as more:
+                assert again.thing is not first and second.closed
+                assert not (held.thing.closed or again.thing.closed or more.thing.closed)  # three, all of them in use
+            assert [again.thing.closed, more.thing.closed] == [False, True]  # d was let go while there were too many
+        assert not held.thing.closed and await use(b) is again.thing
+        things.close()
+        assert held.thing.closed and again.thing.closed
+
+    asyncio.run(ask())
+
+
+def test_more_collections_than_stay_open_are_all_answered_for(serve):
+    served = serve(kept_open=2)
+    with httpx.Client(base_url=served.address, timeout=60) as api:
+        for number in range(5):
+            api.post("/v1/collections", json={"name": f"c{number}"})
+            put(api, f"/v1/collections/c{number}", "a", seed=number)
+        with ThreadPoolExecutor(5) as pool:
+            asked = [number % 5 for number in range(20)]
+            found = pool.map(lambda number: api.get(f"/v1/collections/c{number}/pictures").json()["total"], asked)
+            assert list(found) == [1] * 20
+        until(lambda: len(served.service.library._open._open) <= 2)

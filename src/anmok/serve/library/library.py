@@ -26,7 +26,7 @@ class Library:
 
     def __init__(self, settings: ServiceSettings, models: Models, works: Works) -> None:
         self.models = models
-        self._open = OpenThings(settings, works)
+        self._open = OpenThings(settings, models, works)
         self.roots = Roots(settings.roots)
         self.collections = Collections(settings.home, models, self._open, works)
         self.pictures = Pictures(self.collections, self.roots, most_bytes=settings.picture_bytes)

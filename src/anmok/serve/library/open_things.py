@@ -1,4 +1,4 @@
-"""What is open: collections, label sets and recognisers stay so between requests.
+"""What is open: collections, label sets and recognisers stay so between requests, so many of them at most.
 
 One that was deleted or moved to another model is closed when the last request lets go of it.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections import OrderedDict
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from anmok.serve.problems import ApiError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from anmok.serve.models import Model
+    from anmok.serve.models import Model, Models
     from anmok.serve.settings import ServiceSettings
     from anmok.serve.works import Works
 
@@ -35,7 +36,7 @@ class Opened:
     thing: Any
     model: str
     state: Any = None  # of its files when it was opened, of what does not see by itself that they change
-    own: Model | None = None  # of a recogniser that has an encoder of its own
+    own: Model | None = None  # added to the models for it alone
     users: int = 0
     gone: bool = False  # deleted, or moved to another model, since it was opened
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # held by what changes it
@@ -44,9 +45,10 @@ class Opened:
 class OpenThings:
     """What is open, by its folder; used from one event loop."""
 
-    def __init__(self, settings: ServiceSettings, works: Works) -> None:
-        self._sources, self._works = settings.sources, works
-        self._open: dict[Path, Opened] = {}
+    def __init__(self, settings: ServiceSettings, models: Models, works: Works) -> None:
+        self._sources, self._most = settings.sources, settings.kept_open
+        self._models, self._works = models, works
+        self._open: OrderedDict[Path, Opened] = OrderedDict()  # the longest unused first
         self._opening = asyncio.Lock()
 
     @asynccontextmanager
@@ -91,12 +93,13 @@ class OpenThings:
     def let_go(self, opened: Opened, *, users: int = 1) -> None:
         """One user less; closed when nobody has it and it is not kept open."""
         opened.users -= users
-        kept = any(one is opened for one in self._open.values())
-        if not kept and not opened.users:
+        if any(one is opened for one in self._open.values()):
+            self._close_unused()
+        elif not opened.users:
             if hasattr(opened.thing, "close"):
                 opened.thing.close()
             if opened.own is not None:
-                opened.own.close()
+                self._models.remove(opened.own)
 
     def retire(self, path: Path) -> None:
         """Keep something open no longer; closed when the last request lets go of it."""
@@ -165,8 +168,16 @@ class OpenThings:
             if opened is None:
                 thing = await self.thread(open_it)
                 opened = self._open[path] = Opened(name, thing, model.name if model else "", state)
+            self._open.move_to_end(path)
             opened.users += 1
+            self._close_unused()
             return opened
+
+    def _close_unused(self) -> None:
+        """Keep no more open than may be: of those that nobody uses the longest unused go."""
+        unused = [path for path, opened in self._open.items() if not opened.users]
+        for path in unused[: max(0, len(self._open) - self._most)]:
+            self.retire(path)
 
 
 def state_of(path: Path) -> tuple[int, ...]:
@@ -176,7 +187,7 @@ def state_of(path: Path) -> tuple[int, ...]:
         if file.name.endswith((".sqlite", "-wal", ".json", ".safetensors")):
             with suppress(FileNotFoundError):  # SQLite deletes its log when the last one closes the database
                 status = file.stat()
-                found += [status.st_mtime_ns, status.st_size]
+                found += [status.st_mtime_ns, status.st_size, status.st_ino]
     return tuple(found)
 
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from anmok.adapt import AdaptedClassifier
+from anmok.serve.library.open_things import state_of
 from anmok.serve.library.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class Recognisers:
     def __init__(self, home: Path, models: Models, opened: OpenThings) -> None:
         self._models, self._open = models, opened
         self._shelf = Shelf(home / "recognisers", "recogniser", suffix="")
+        self._described: dict[Path, tuple[object, dict[str, Any]]] = {}  # and the state of its files
 
     def names(self) -> list[str]:
         """Of all recognisers, sorted."""
@@ -37,7 +39,7 @@ class Recognisers:
             ApiError: there is none of that name (404).
             RecogniserError: it is damaged.
         """
-        return await asyncio.to_thread(AdaptedClassifier.describe, self._shelf.path(name))
+        return await asyncio.to_thread(self._describe, self._shelf.path(name))
 
     @asynccontextmanager
     async def use(self, name: str) -> AsyncIterator[tuple[AdaptedClassifier, Model]]:
@@ -51,11 +53,19 @@ class Recognisers:
         named = (await self.describe(name))["encoder"]
         if named["own"]:
             async with self._open.use(path, None, lambda: AdaptedClassifier.load(path), watched=True) as opened:
-                opened.own = opened.own or self._models.of(f"recogniser {name}", opened.thing.encoder)
-                yield opened.thing, opened.own
+                opened.own = opened.own or self._models.add(f"recogniser {name}", opened.thing.encoder)
+                with opened.own.held():
+                    yield opened.thing, opened.own
             return
         async with (
             self._models.use(self._open.model_of(named["name"])) as used,
             self._open.use(path, used, lambda: AdaptedClassifier.load(path, used.encoder), watched=True) as opened,
         ):
             yield opened.thing, used
+
+    def _describe(self, path: Path) -> dict[str, Any]:
+        state = state_of(path)  # before it is read: a change meanwhile is seen next time
+        known = self._described.get(path)
+        if known is None or known[0] != state:
+            known = self._described[path] = (state, AdaptedClassifier.describe(path))
+        return known[1]
