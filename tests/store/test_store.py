@@ -244,6 +244,16 @@ def test_scan_ends_while_its_rows_are_rewritten(store, fill, vectors):
     assert seen == [f"k{number}" for number in range(20)]
 
 
+def test_a_page_comes_in_the_order_of_a_field_and_of_those_that_begin_so(store, vectors):
+    keys = ["ab", "a", "b", "a%", "ac", "\udc80a"]
+    store.upsert(keys, vectors(6), [{"place": place} for place in (3, 1, 2, 1, 0, 5)])
+    places = [("ac", 0), ("a", 1), ("a%", 1), ("b", 2), ("ab", 3), ("\udc80a", 5)]
+    assert store.page(0, 9, field="place") == (6, [(key, {"place": place}) for key, place in places])
+    assert [key for key, _ in store.page(1, 2, prefix="a", field="place")[1]] == ["a", "a%"]
+    assert store.page(0, 1, prefix="a", field="place")[0] == 4 and store.page(9, 1, field="place") == (6, [])
+    assert [key for key, _ in store.page(0, 9, prefix="\udc80", field="place")[1]] == ["\udc80a"]
+
+
 def test_transaction_commits_all_or_nothing(store, fill, vectors):
     fill(store, 3)
     documents = store.documents("files")

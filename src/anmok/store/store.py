@@ -227,6 +227,24 @@ class Store:
         """How many rows the filter allows."""
         return table.count(self._database, condition(where))
 
+    def page(
+        self, skip: int, top: int, *, prefix: str = "", field: str
+    ) -> tuple[int, list[tuple[str, dict[str, Any]]]]:
+        """Some rows without their vectors, in the order of a field of their metadata.
+
+        Args:
+            skip: how many are left out first.
+            top: how many there are at most.
+            prefix: what keys begin with.
+            field: of the metadata, a number or a text.
+
+        Returns:
+            How many keys begin so in all; and [(key, metadata)].
+        """
+        with self._database.reading():
+            total, rows = table.page(self._database, prefix, field, min(skip, LARGEST_ID), min(top, LARGEST_ID))
+        return total, [(key, from_json(metadata)) for key, metadata in rows]
+
     def scan(self, where: Where | None = None, batch: int = 1024) -> Iterator[Batch]:
         """All rows that the filter allows, in batches: (keys, vectors float32 [n, d], metadata).
 

@@ -67,15 +67,10 @@ async def label_set(
 ) -> LabelSetDetail:
     """A label set, and those of its labels that begin with the prefix."""
     service = service_of(request)
-
-    def members(store: LabelStore) -> list[Label]:
-        return [label for label in store.labels if label.name.startswith(prefix)] if len(store) else []
-
     async with service.library.labels.store(name) as store:
-        found = await asyncio.to_thread(members, store)
+        total, found = await asyncio.to_thread(store.page, skip, top, prefix=prefix)
         facts = _facts_of(service, name, store)
-    shown = [_model(label) for label in found[skip : skip + top]]
-    return LabelSetDetail(**facts.model_dump(), total=len(found), members=shown)
+    return LabelSetDetail(**facts.model_dump(), total=total, members=[_model(label) for label in found])
 
 
 @router.delete("/v1/labels/{name}", status_code=204, dependencies=[WRITES])
