@@ -45,6 +45,7 @@ class ServiceSettings:
     `model_mb`: of loaded models together, those of recognisers included; the one longest unused goes first.
     `kept_open`: collections, label sets and recognisers that stay open between requests; the one longest unused is
         closed first.
+    `connections`: that are open at a time; beyond, the one that has been idle longest is closed.
     `rate`: requests a minute for each key or client; 0: any number.
     """
 
@@ -76,6 +77,7 @@ class ServiceSettings:
     request_s: float = 60.0
     model_mb: int = 4096
     kept_open: int = 32
+    connections: int = 512
     rate: int = 0
 
     def __post_init__(self) -> None:
@@ -84,7 +86,7 @@ class ServiceSettings:
             ("picture_bytes", "request_bytes", "pictures", "texts", "labels", "pixels"), 1
         )
         least |= {"batch": 1, "waiting": 1, "decode_s": 0.1, "request_s": 0.1, "decode_mb": 256, "model_mb": 1}
-        least |= {"kept_open": 1, "bodies_mb": 0}
+        least |= {"kept_open": 1, "bodies_mb": 0, "connections": 1}
         least |= {"decoders": 0, "window_ms": 0, "rate": 0, "port": 0}
         problems = [
             f"{name} is {getattr(self, name)}, expected {low} or more"

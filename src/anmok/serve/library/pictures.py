@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from anmok.collections.batch import file_of
 from anmok.serve.names import resolved, sendable, sent
@@ -55,8 +56,14 @@ class Pictures:
         Raises:
             ApiError: there is none, or its file may not be shown (404), or is too large (413).
         """
+        opened, size = await self.open(collection, number)
+        with opened:
+            return await asyncio.to_thread(opened.read, size)
+
+    async def open(self, collection: str, number: str) -> tuple[BinaryIO, int]:
+        """The open file of a picture, which the caller closes, and its bytes. As `content`."""
         file = await self.file(collection, number)
-        return await asyncio.to_thread(self._content, file, f"the file of {number!r}")
+        return await asyncio.to_thread(self._open, file, f"the file of {number!r}")
 
     async def file(self, collection: str, number: str) -> Path:
         """The file of a picture of a collection, links followed. As `content`."""
@@ -75,15 +82,15 @@ class Pictures:
             return Path(key).name
         return f"{Path(str(folder)).name}/{metadata.get('path')}".rstrip("/")
 
-    def _content(self, file: Path, named: str) -> bytes:
+    def _open(self, file: Path, named: str) -> tuple[BinaryIO, int]:
         try:
-            with file.open("rb") as opened:
-                content = opened.read(self._most + 1)
+            opened = file.open("rb")
         except OSError as error:
             raise ApiError(404, f"{named} cannot be read") from error
-        if len(content) > self._most:
+        if (size := os.fstat(opened.fileno()).st_size) > self._most:
+            opened.close()
             raise ApiError(413, f"{named} has more than {self._most:,} bytes")
-        return content
+        return opened, size
 
     def _file(self, collection: Collection, number: str) -> Path | None:
         key = self.key_of(collection, number)

@@ -14,8 +14,8 @@ from anmok.collections.batch import OWN_FIELDS, user_metadata
 from anmok.collections.folder import content_hash
 from anmok.errors import PictureError, QueryError
 from anmok.files import write_whole
-from anmok.pictures import kind_of
 from anmok.serve.decoder import Thumbnail
+from anmok.serve.file_answer import FileAnswer
 from anmok.serve.names import upload_file
 from anmok.serve.pictures import MULTIPART, StoredPicture, UploadRoute, contents_of
 from anmok.serve.problems import ApiError
@@ -128,9 +128,8 @@ async def thumbnail(
 @router.get("/v1/collections/{name}/file", response_class=Response)
 async def original(request: Request, name: str, id: str) -> Response:
     """A picture as it is."""
-    service = service_of(request)
-    content = await service.library.pictures.content(name, id)
-    return Response(content, media_type=_media_type(content), headers={"Cache-Control": "private, max-age=60"})
+    file, size = await service_of(request).library.pictures.open(name, id)
+    return FileAnswer(file, size, headers={"Cache-Control": "private, max-age=60"})
 
 
 async def _take_in(request: Request, name: str, body: AddRequest, *, replace: bool) -> Added:
@@ -246,18 +245,3 @@ def _filter(where: str | None) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         raise QueryError('where is a filter as JSON, such as {"folder": "bags"}')
     return value
-
-
-MEDIA_TYPES = {
-    "JPEG": "image/jpeg",
-    "PNG": "image/png",
-    "GIF": "image/gif",
-    "WebP": "image/webp",
-    "AVIF": "image/avif",
-    "BMP": "image/bmp",
-}
-
-
-def _media_type(content: bytes) -> str:
-    """By what is in it; what no browser shows as a picture is only ever downloaded."""
-    return MEDIA_TYPES.get(kind_of(content) or "", "application/octet-stream")
