@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from anmok import progress
 from anmok.errors import FingerprintMismatch, QueryError, StoreError
 from anmok.store import Pair, Store, StoreLimits
 
@@ -322,6 +323,23 @@ def test_pairs_above_equal_numpy(store, vectors):
     assert {(pair.first, pair.second) for pair in found} == wanted
     assert len(found) == len(wanted) > 10
     assert isinstance(found[0], Pair)
+
+
+@pytest.mark.parametrize("rows", [90, 110])  # compared one by one, and by the index
+def test_whoever_listens_can_end_the_search_for_pairs(store, fill, rows):
+    fill(store, rows)
+    reports = []
+
+    def hear(report):
+        reports.append(report.done)
+        if len(reports) == 2:
+            raise InterruptedError
+
+    with progress.listen(hear), pytest.raises(InterruptedError):
+        list(store.pairs_above(1.0))
+    with progress.listen(lambda report: reports.append(report.done)):
+        list(store.pairs_above(1.0))
+    assert reports[-1] == rows
 
 
 def test_pairs_above_find_copies_through_the_index(store, fill, vectors):

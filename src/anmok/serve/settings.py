@@ -33,6 +33,7 @@ class ServiceSettings:
     `allow_urls`: whether requests may name pictures by http(s) address.
     `fetch_s`: seconds that one of them may take.
     `picture_bytes`, `request_bytes`: largest picture file and largest body, bytes.
+    `metadata_bytes`: of one picture's metadata, as JSON.
     `bodies_mb`: of the bodies of all requests together; 0: four times the largest body. What does not fit waits a
         moment, and is told to come back (429) then.
     `pictures`, `texts`, `labels`: most of each in one request.
@@ -63,6 +64,7 @@ class ServiceSettings:
     fetch_s: float = 10.0
     picture_bytes: int = 20 * MEGABYTE
     request_bytes: int = 64 * MEGABYTE
+    metadata_bytes: int = 64 << 10
     bodies_mb: int = 0
     pictures: int = 64
     texts: int = 256
@@ -86,7 +88,7 @@ class ServiceSettings:
             ("picture_bytes", "request_bytes", "pictures", "texts", "labels", "pixels"), 1
         )
         least |= {"batch": 1, "waiting": 1, "decode_s": 0.1, "request_s": 0.1, "decode_mb": 256, "model_mb": 1}
-        least |= {"kept_open": 1, "bodies_mb": 0, "connections": 1}
+        least |= {"kept_open": 1, "bodies_mb": 0, "connections": 1, "metadata_bytes": 2}
         least |= {"decoders": 0, "window_ms": 0, "rate": 0, "port": 0}
         problems = [
             f"{name} is {getattr(self, name)}, expected {low} or more"

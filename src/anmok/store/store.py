@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anmok import progress
 from anmok.errors import FingerprintMismatch, QueryError, StoreDamaged, StoreError
 from anmok.files import sync_folder
 from anmok.store import repair, table
@@ -339,13 +340,15 @@ class Store:
 
     def _neighbour_pairs(self, threshold: float) -> Iterator[Pair]:
         seen: set[tuple[str, str]] = set()
-        for keys, vectors, _ in self.scan(batch=256):
-            for key, matches in zip(keys, self.search(vectors, PAIR_NEIGHBOURS + 1), strict=True):
-                for match in matches:
-                    pair = (min(key, match.key), max(key, match.key))
-                    if match.key != key and match.score >= threshold and pair not in seen:
-                        seen.add(pair)
-                        yield Pair(*pair, match.score)
+        with progress.task("comparing pairs", len(self)) as advance:
+            for keys, vectors, _ in self.scan(batch=256):
+                for key, matches in zip(keys, self.search(vectors, PAIR_NEIGHBOURS + 1), strict=True):
+                    for match in matches:
+                        pair = (min(key, match.key), max(key, match.key))
+                        if match.key != key and match.score >= threshold and pair not in seen:
+                            seen.add(pair)
+                            yield Pair(*pair, match.score)
+                advance(len(keys))
 
     # Care
 

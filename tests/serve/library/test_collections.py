@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx2 as httpx
 import pytest
 
+from anmok import progress
 from anmok.collections import Collection
 from anmok.serve.library import open_things
 
@@ -121,3 +122,37 @@ def test_a_write_is_finished_though_its_client_leaves(api, served, shop, monkeyp
         go.set()
         assert waiting.result()["changed"] == 1
     assert api.get(f"{shop}/file", params={"id": "left"}).content == picture(1)
+
+
+def test_one_search_for_duplicates_at_a_time_which_ends_when_its_client_leaves(api, served, shop, monkeypatch):
+    begun, go, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def endless(*_, **__):
+        try:
+            with progress.task("comparing") as advance:
+                begun.set()
+                while not go.wait(0.01):
+                    advance(0)
+        finally:
+            ended.set()
+        return []
+
+    monkeypatch.setattr(Collection, "near_duplicates", endless)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(httpx.get, f"{served.address}{shop}/duplicates", timeout=httpx.Timeout(20, read=1))
+        assert begun.wait(5)
+        refused = api.get(f"{shop}/duplicates")
+        assert refused.status_code == 429 and int(refused.headers["retry-after"]) > 0
+        assert not ended.is_set()
+        with pytest.raises(httpx.TimeoutException):
+            first.result()
+    assert ended.wait(2)
+    go.set()
+    until(lambda: api.get(f"{shop}/duplicates").status_code == 200)
+
+
+def test_a_search_that_would_find_too_many_pairs_says_so(api, shop, monkeypatch):
+    monkeypatch.setattr("anmok.serve.routes.collections.MOST_PAIRS", 2)
+    put(api, shop, "a", "b", "c")
+    refused = api.get(f"{shop}/duplicates", params={"threshold": 0.5})
+    assert refused.status_code == 422 and "higher threshold" in refused.json()["error"]["message"]

@@ -150,6 +150,23 @@ def test_the_fields_of_the_collection_itself_cannot_be_given(api, shop):
     assert api.get(shop).json()["pictures"] == 0
 
 
+def nested(levels):
+    return {"a": nested(levels - 1)} if levels > 1 else {}
+
+
+def test_metadata_that_is_too_large_or_too_deep_is_an_error_of_its_picture(api, served, shop):
+    most = served.settings.metadata_bytes
+    assert len(json.dumps({"a": ""})) == 9
+    kinds = [{"a": "x" * (most - 9)}, {"a": "x" * (most - 8)}, {"a": "한" * (most // 3)}, nested(16), nested(17)]
+    kinds += [{"a": [[[{}]]] * 1000}, {"a": [nested(15)]}]
+    rows = [{"id": str(i), "picture": base64_of(picture(i)), "metadata": one} for i, one in enumerate(kinds)]
+    results = api.post(f"{shop}/pictures", json={"pictures": rows}).json()["results"]
+    codes = [one["error"] and one["error"]["code"] for one in results]
+    assert codes == [None, "too_large", "too_large", None, "bad_request", None, "bad_request"]
+    assert "at most 65,536" in results[1]["error"]["message"] and "16 levels" in results[4]["error"]["message"]
+    assert api.get(shop).json()["pictures"] == 3
+
+
 WHERE = [
     '{"a": {"$gt": 1}}',
     '{"a": {"like": "%' + "_%" * 40_000 + '"}}',

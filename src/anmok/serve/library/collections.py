@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+from anmok import progress
 from anmok.collections import Collection
 from anmok.serve.library.shelf import Shelf, beside
 from anmok.serve.problems import ApiError
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from anmok.progress import Progress
     from anmok.serve.library.open_things import Opened, OpenThings
     from anmok.serve.models import Model, Models
     from anmok.serve.works import Works
@@ -104,6 +107,42 @@ class Collections:
         opened.users += 1  # until it is done, whatever becomes of the request
         return await self._works.finish(alone())
 
+    async def look_through(self, opened: Opened, do: Callable[[], Answer]) -> Answer:
+        """Look at all of a collection that is in use, in a thread: one at a time, ended soon after the caller left.
+
+        Args:
+            opened: the collection.
+            do: what takes long; reports its progress, by which it is ended.
+
+        Raises:
+            ApiError: another is at it (429).
+        """
+        if opened.searched:
+            raise ApiError(429, "another such search of this collection is under way: try again", retry_after=5)
+        left = threading.Event()
+
+        def hear(_: Progress) -> None:
+            if left.is_set():
+                raise _LeftError
+
+        def work() -> Answer:
+            with progress.listen(hear):
+                return do()
+
+        async def alone() -> Answer:
+            try:
+                return await asyncio.to_thread(work)
+            finally:
+                opened.searched = False
+                self._open.let_go(opened)
+
+        opened.searched, opened.users = True, opened.users + 1
+        try:
+            return await self._works.finish(alone())
+        except asyncio.CancelledError:
+            left.set()
+            raise
+
     async def delete(self, name: str) -> None:
         """Delete a collection and what was uploaded to it.
 
@@ -115,3 +154,7 @@ class Collections:
     def retire(self, name: str) -> None:
         """Have a collection opened anew by the next request: it was moved to another model."""
         self._open.retire(self._shelf.place(name))
+
+
+class _LeftError(Exception):
+    """Whoever asked has gone."""

@@ -39,6 +39,7 @@ class Opened:
     own: Model | None = None  # added to the models for it alone
     users: int = 0
     gone: bool = False  # deleted, or moved to another model, since it was opened
+    searched: bool = False  # by something long, of which there is one at a time
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # held by what changes it
 
 

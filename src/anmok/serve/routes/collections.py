@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["router"]
 
 router = APIRouter(tags=["collections"], responses=PROBLEMS)
+MOST_PAIRS = 1_000_000  # of pictures that are alike, in a search for duplicates
 
 
 @router.get("/v1/collections")
@@ -96,11 +97,11 @@ async def list_duplicates(
     threshold: Annotated[float, Query(ge=0.5, le=1)] = 0.97,
     top: Annotated[int, Query(ge=1, le=MOST)] = 100,
 ) -> Duplicates:
-    """Groups of pictures that are nearly the same, the largest first."""
+    """Groups of pictures that are nearly the same, the largest first. One such search of a collection at a time."""
     service = service_of(request)
 
     def find(collection: Collection) -> list[list[str]]:
-        groups = collection.near_duplicates(threshold)[:top]
+        groups = collection.near_duplicates(threshold, most=MOST_PAIRS)[:top]
         return [
             [
                 service.library.pictures.id_of(key, item.metadata if item else {})
@@ -110,7 +111,7 @@ async def list_duplicates(
         ]
 
     async with service.library.collections.use(name) as (opened, _):
-        groups = await asyncio.to_thread(find, opened.thing)
+        groups = await service.library.collections.look_through(opened, lambda: find(opened.thing))
     return Duplicates(
         groups=[[DuplicateModel(id=one, thumbnail=thumbnail_address(name, one)) for one in group] for group in groups]
     )

@@ -43,6 +43,7 @@ __all__ = ["router"]
 
 router = APIRouter(tags=["pictures"], route_class=UploadRoute, responses=PROBLEMS)
 KEPT_S = 86_400  # that a browser may keep a thumbnail
+DEEPEST = 16  # levels of a picture's metadata
 
 
 @router.post("/v1/collections/{name}/pictures", dependencies=[WRITES], openapi_extra=MULTIPART)
@@ -188,8 +189,7 @@ def _refuse(
             continue
         try:
             file = upload_file(folder, result.id)
-            if reserved := [field for field in one.metadata or {} if field in OWN_FIELDS]:
-                raise ApiError(422, f"the field {reserved[0]!r} is kept by the collection itself: use another name")
+            _check_metadata(one.metadata or {}, service.settings.metadata_bytes)
             if result.id in seen:
                 raise ApiError(409, f"the id {result.id!r} is given twice")
             if not replace and result.id in collection:
@@ -202,6 +202,19 @@ def _refuse(
         except ApiError as error:
             result.error = problem(error)
         seen.add(result.id)
+
+
+def _check_metadata(metadata: dict[str, Any], most: int) -> None:
+    if reserved := [field for field in metadata if field in OWN_FIELDS]:
+        raise ApiError(422, f"the field {reserved[0]!r} is kept by the collection itself: use another name")
+    values: list[Any] = [metadata]
+    for _ in range(DEEPEST):
+        inner = (value.values() if isinstance(value, dict) else value for value in values)
+        values = [value for some in inner for value in some if isinstance(value, dict | list)]
+    if values:
+        raise ApiError(422, f"the metadata has more than {DEEPEST} levels: make it flatter")
+    if (size := len(json.dumps(metadata, ensure_ascii=False).encode("utf-8", "surrogatepass"))) > most:
+        raise ApiError(413, f"the metadata has {size:,} bytes as JSON, at most {most:,}: keep the rest elsewhere")
 
 
 def _write(
