@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anmok.serve import batching
 from anmok.serve.batching import Batcher
 from anmok.serve.problems import ApiError
 
@@ -55,6 +56,38 @@ def test_what_arrives_together_runs_together():
 
     run(ask())
     assert sorted(map(len, slow.runs)) == [8, 8, 8]
+
+
+def test_a_slow_model_works_on_few_at_a_time(monkeypatch):
+    monkeypatch.setattr(batching, "LONGEST_S", 0.02)
+    runs = []
+
+    def slow(items):
+        time.sleep(0.005 * len(items))
+        runs.append(len(items))
+        return items
+
+    async def ask():
+        batcher = Batcher(slow, size=32)
+        assert await batcher.submit(range(100)) == list(range(100))
+        batcher.close()
+
+    run(ask())
+    assert runs[0] == 2 and max(runs) <= 4  # of 32: before anything is known, an item is taken to need 10 ms
+    assert sum(runs) == 100
+
+
+def test_a_model_that_needs_long_for_one_works_on_one(monkeypatch):
+    monkeypatch.setattr(batching, "LONGEST_S", 0.001)
+    slow = Slow()
+
+    async def ask():
+        batcher = Batcher(slow, size=8)
+        assert await batcher.submit(range(5)) == [0, 2, 4, 6, 8]
+        batcher.close()
+
+    run(ask())
+    assert [len(items) for items in slow.runs] == [1] * 5
 
 
 def test_a_single_client_does_not_wait_for_company():

@@ -36,6 +36,8 @@ def open_session(graph: Graph | Path, *, threads: int = 0) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: what matters is raised
     options.intra_op_num_threads = threads
+    # Threads that spin while they wait take the cores from what decodes the next pictures.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if isinstance(graph, Path):
         return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in graph.initializers.values()]

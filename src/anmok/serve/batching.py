@@ -3,6 +3,9 @@
 While the model works, what arrives waits; when it is free again, it takes as many as fit, one from each client in turn,
 so that a client with a thousand pictures does not hold up one with a single picture. Where the last run had company,
 the next one waits a moment for as many to come back: clients that were answered together ask together.
+
+A few items fill the cores of a processor, and more only make everybody in the run wait for the last: a run holds about
+as much as takes LONGEST_S, few items of a large model and many of a small one.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ __all__ = ["Batcher"]
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+LONGEST_S = 0.5  # of a run of more than one item
 SMOOTHING = 0.2  # of the seconds that an item takes
 
 
@@ -63,6 +67,11 @@ class Batcher(Generic[Item, Answer]):
     def wait_s(self) -> float:
         """About how long a new item would wait."""
         return self._count * self._item_s
+
+    @property
+    def _fitting(self) -> int:
+        """Items of a run."""
+        return max(1, min(self._size, int(LONGEST_S / self._item_s)))
 
     async def submit(self, items: Sequence[Item], *, client: str = "") -> list[Answer]:
         """The answers to items. If the caller is cancelled, what has not begun is dropped.
@@ -110,13 +119,13 @@ class Batcher(Generic[Item, Answer]):
     async def _company(self) -> None:
         """Wait for as many as last time, for the window at most."""
         until = time.monotonic() + self._window
-        while self._count < min(self._last, self._size) and (left := until - time.monotonic()) > 0:
+        while self._count < min(self._last, self._fitting) and (left := until - time.monotonic()) > 0:
             await asyncio.sleep(min(left, 0.001))
 
     def _take(self) -> list[_Waiting[Item, Answer]]:
-        """Up to `size` items, one from each client in turn."""
+        """As many items as fit, one from each client in turn."""
         batch: list[_Waiting[Item, Answer]] = []
-        while self._clients and len(batch) < self._size:
+        while self._clients and len(batch) < self._fitting:
             client, queue = self._clients.popitem(last=False)
             batch.append(queue.popleft())
             if queue:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from anmok.serve.access import Access
     from anmok.serve.metrics import Metrics
     from anmok.serve.settings import ServiceSettings
+    from anmok.serve.tracing import Traced
 
 __all__ = ["Door"]
 
@@ -68,6 +69,7 @@ class Door:
             return
         visit = _Visit(scope, send, self._safety)
         scope["request_id"] = visit.id
+        traced = self._metrics.tracing.request(scope["headers"], visit.id)
         try:
             refused = self._refusal(scope)
             if refused is not None:
@@ -77,7 +79,7 @@ class Door:
             else:
                 await self._pass(scope, receive, visit)
         finally:
-            self._note(scope, visit)
+            self._note(scope, visit, traced)
 
     async def _pass(self, scope: Scope, receive: Receive, visit: _Visit) -> None:
         most, bodies = self._settings.request_bytes, self._bodies
@@ -142,7 +144,7 @@ class Door:
             return None
         return "pages of other sites may not ask here: name the site with --origin, or use keys"
 
-    def _note(self, scope: Scope, visit: _Visit) -> None:
+    def _note(self, scope: Scope, visit: _Visit, traced: Traced) -> None:
         route = getattr(scope.get("route"), "path", "none")
         status = visit.status or 499  # the client left before there was an answer
         seconds = time.perf_counter() - visit.began
@@ -159,6 +161,7 @@ class Door:
             "status": status,
             "ms": round(1000 * seconds, 1),
             "client": client,
+            **traced.end(method, route, status),
         }
         log.info(json.dumps(told, ensure_ascii=False))
 

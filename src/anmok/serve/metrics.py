@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from anmok.serve.tracing import Tracing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["Metrics"]
 
@@ -15,9 +22,10 @@ RECENT_S = 60.0  # of which `per_second` is the mean
 
 
 class Metrics:
-    """Counters of one service."""
+    """Counters of one service, and its traces."""
 
-    def __init__(self) -> None:
+    def __init__(self, tracing: Tracing | None = None) -> None:
+        self.tracing = tracing or Tracing()
         self.registry = CollectorRegistry()
         kept = self.registry
         self.requests = Counter("anmok_requests", "Requests answered.", ["route", "method", "status"], registry=kept)
@@ -42,6 +50,12 @@ class Metrics:
             "anmok_decoders_lost", "Decoders that died or were stopped at a picture.", registry=kept
         )
         self._recent: dict[str, deque[tuple[float, int]]] = {"image": deque(), "text": deque()}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage of a request (the block), and trace it."""
+        with self.stage_s.labels(name).time(), self.tracing.stage(name):
+            yield
 
     def ran(self, model: str, tower: str, items: int, seconds: float) -> None:
         """A run of a model is done."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from anmok.serve.decoders import Decoders
     from anmok.serve.metrics import Metrics
     from anmok.serve.settings import ServiceSettings
+    from anmok.serve.tracing import Asked
     from anmok.serve.works import Works
 
     Row = NDArray[np.float32]
@@ -46,8 +47,8 @@ class Model:
 
     name: str
     encoder: Encoder
-    pictures: Batcher[Prepared, Row]
-    texts: Batcher[str, Row]
+    pictures: Batcher[Asked[Prepared], Row]
+    texts: Batcher[Asked[str], Row]
     decoders: Decoders
     metrics: Metrics
     megabytes: float
@@ -70,19 +71,21 @@ class Model:
     ) -> tuple[Embeddings, list[Size], dict[int, PictureError | ApiError]]:
         """As `encode_pictures`, with width and height of each picture that could be used."""
         make = Measured(self.encoder.preparer())
-        with self.metrics.stage_s.labels("decode").time():
+        with self.metrics.stage("decode"):
             answers = await asyncio.gather(*(self._decoded(make, picture) for picture in pictures))
         failed = {i: answer for i, answer in enumerate(answers) if isinstance(answer, PictureError | ApiError)}
         decoded = {i: answer for i, answer in enumerate(answers) if isinstance(answer, list)}
-        with self.metrics.stage_s.labels("encode").time():
-            rows = await self.pictures.submit([tuple(arrays[1:]) for arrays in decoded.values()], client=client)
+        with self.metrics.stage("encode"):
+            prepared = self.metrics.tracing.asked([tuple(arrays[1:]) for arrays in decoded.values()])
+            rows = await self.pictures.submit(prepared, client=client)
         sizes = [_size(arrays[0]) for arrays in decoded.values()]
         return self._embeddings(rows, list(decoded)), sizes, failed
 
     async def encode_texts(self, texts: Sequence[str], *, client: str = "") -> Embeddings:
         """Embeddings [n, d] of texts."""
-        with self.metrics.stage_s.labels("encode").time():
-            return self._embeddings(await self.texts.submit(texts, client=client), range(len(texts)))
+        with self.metrics.stage("encode"):
+            rows = await self.texts.submit(self.metrics.tracing.asked(texts), client=client)
+            return self._embeddings(rows, range(len(texts)))
 
     def _embeddings(self, rows: Sequence[Row], indices: Sequence[int]) -> Embeddings:
         vectors = np.stack(rows) if rows else np.empty((0, self.encoder.dimension), np.float32)
@@ -197,7 +200,7 @@ class Models:
 
     def of(self, name: str, encoder: Encoder) -> Model:
         """Queues in front of an encoder."""
-        settings, metrics = self._settings, self._metrics
+        settings, metrics, runs = self._settings, self._metrics, self._metrics.tracing.runs
 
         def pictures(items: list[Prepared]) -> list[Row]:
             return list(encoder.encode_prepared(items).vectors)
@@ -212,8 +215,8 @@ class Models:
         return Model(
             name,
             encoder,
-            Batcher(pictures, **how, ran=lambda items, seconds: metrics.ran(name, "image", items, seconds)),
-            Batcher(texts, **how, ran=lambda items, seconds: metrics.ran(name, "text", items, seconds)),
+            Batcher(runs(name, "image", pictures), **how, ran=lambda items, s: metrics.ran(name, "image", items, s)),
+            Batcher(runs(name, "text", texts), **how, ran=lambda items, s: metrics.ran(name, "text", items, s)),
             self._decoders,
             metrics,
             GRAPH_SHARE * weights / 2**20,

@@ -162,7 +162,7 @@ async def _read(request: Request, service: Service, picture: Picture) -> bytes:
         if service.fetch is None:
             message = "pictures by address are not allowed here: send the picture itself, or start with --allow-urls"
             raise ApiError(403, message, code="urls_not_allowed")
-        with service.metrics.stage_s.labels("fetch").time():
+        with service.metrics.stage("fetch"):
             return await service.fetch(picture)
     return _decoded(picture)
 

@@ -16,6 +16,7 @@ from anmok.serve.library import Library
 from anmok.serve.metrics import Metrics
 from anmok.serve.models import Models
 from anmok.serve.problems import ApiError
+from anmok.serve.tracing import tracing_of_environment
 from anmok.serve.works import Works
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Service:
     def __init__(self, settings: ServiceSettings) -> None:
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.settings = settings
-        self.metrics = Metrics()
+        self.metrics = Metrics(tracing_of_environment())
         self.decoders = Decoders(
             settings.decoder_count,
             seconds=settings.decode_s,
@@ -96,6 +97,7 @@ class Service:
         self.library.close()
         self.models.close()
         await self.decoders.close()
+        await asyncio.to_thread(self.metrics.tracing.close)
 
     def without_paths(self, text: str) -> str:
         """A message for clients: where things lie on this machine is taken out of it."""

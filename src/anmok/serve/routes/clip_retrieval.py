@@ -129,7 +129,7 @@ async def knn_service(request: Request, response: Response) -> list[KnnHit]:
     name = _collection_name(request, asked.indice_name)
     async with service.library.collections.use(name) as (opened, model):
         vector, kinds = await _query(request, model, asked)
-        with service.metrics.stage_s.labels("search").time():
+        with service.metrics.stage("search"):
             found = await asyncio.to_thread(_found, opened.thing, vector, kinds, asked)
     shown = await _shown(request, name, [(key, metadata) for _, _, key, metadata in found[: asked.num_images]])
     shown += [{} for _ in found[asked.num_images :]]

@@ -38,7 +38,7 @@ async def search(request: Request, body: SearchRequest) -> SearchResponse:
     terms = _terms(body)
     async with service.library.collections.use(body.collection) as (opened, model):
         vector, kinds = await vector_of(request, model, terms)
-        with service.metrics.stage_s.labels("search").time():
+        with service.metrics.stage("search"):
             hits = await asyncio.to_thread(_hits, opened.thing, vector, kinds, body)
         shown = [_shown(service.library, body.collection, hit) for hit in hits]
     return SearchResponse(collection=body.collection, found=any(hit.found for hit in hits), hits=shown)
