@@ -45,6 +45,22 @@ def test_order_is_kept_through_changes(encoder, tmp_path):
         np.testing.assert_allclose(np.linalg.norm(embeddings.vectors, axis=1), 1, atol=1e-6)
 
 
+def test_a_page_has_those_that_begin_so_in_their_order_and_reads_no_embeddings(encoder, tmp_path, monkeypatch):
+    names = ["cat", "car", "카메라", "ca", "dog", "카드", "c%", "C"]
+    with LabelStore(tmp_path / "l.anmok", encoder) as store:
+        assert store.page(0, 10) == (0, [])
+        store.add(names)
+        store.add([Label("car", ("auto",), "차", "cat")])  # what is changed keeps its place
+        monkeypatch.setattr("anmok.store.store.unpack", None)
+        for prefix in ("", "c", "ca", "카", "d", "dogs", "%", "c%"):
+            wanted = [name for name in names if name.startswith(prefix)]
+            total, labels = store.page(0, 10, prefix=prefix)
+            assert total == len(wanted) and [label.name for label in labels] == wanted, prefix
+        assert [label.name for label in store.page(1, 3)[1]] == names[1:4]
+        assert store.page(1, 1)[1] == [Label("car", ("auto",), "차", "cat")]
+        assert store.page(2, 5, prefix="ca") == (3, [Label("ca")]) and store.page(10**30, 10**30) == (8, [])
+
+
 def test_classifier_saves_itself(encoder, tmp_path):
     classifier = Classifier(encoder, ["cat", "dog"], templates=["{}"])
     classifier.threshold = 0.75

@@ -95,7 +95,9 @@ def test_near_duplicates_groups_chains_and_copies(collection, tmp_path, paint):
     assert blues.cosine == pytest.approx(1, abs=1e-3)
     assert 0.99 <= reds.cosine < 1
     assert collection.near_duplicates(0.99, where={"folder": "sub"}) == []
-    assert len(collection.near_duplicates(-1.0)[0].pictures) == 6
+    assert len(collection.near_duplicates(-1.0, most=15)[0].pictures) == 6
+    with pytest.raises(QueryError, match="more than 14 pairs are at least -1 alike"):
+        collection.near_duplicates(-1.0, most=14)
 
 
 def test_recall_is_one_while_the_search_is_exact(indexed):

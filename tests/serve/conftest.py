@@ -21,6 +21,7 @@ from anmok.checkpoints import save_checkpoint
 from anmok.serve.app import create_app
 from anmok.serve.jobs import Jobs
 from anmok.serve.problems import ApiError
+from anmok.serve.run import server_config
 from anmok.serve.settings import ServiceSettings
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def busy_once(monkeypatch):
 def _running(settings: ServiceSettings) -> Iterator[Served]:
     app = create_app(settings)
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5))
+        server = uvicorn.Server(server_config(app, settings, grace_s=5))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="anmok-served")
         thread.start()
         try:

@@ -131,7 +131,7 @@ def test_an_error_inside_says_nothing_of_the_machine(served, monkeypatch):
     def broken():
         raise RuntimeError(f"secret of {served.settings.home}")
 
-    monkeypatch.setattr(served.service.library, "names", lambda folder: broken())
+    monkeypatch.setattr(served.service.library.collections, "names", broken)
     answer = httpx.get(f"{served.address}/v1/collections", headers={"X-Request-ID": "abc-1"})
     assert answer.status_code == 500 and answer.headers["x-request-id"] == "abc-1"
     assert "abc-1" in answer.json()["error"]["message"]
@@ -145,7 +145,7 @@ def test_a_request_that_takes_too_long_is_given_up(serve, monkeypatch):
     async def wait(*_):
         await asyncio.sleep(30)
 
-    monkeypatch.setattr(slow.service.library, "found", wait)
+    monkeypatch.setattr(slow.service.library.collections, "found", wait)
     answer = httpx.get(f"{slow.address}/v1/collections/x")
     assert answer.status_code == 504 and answer.json()["error"]["code"] == "timeout"
 

@@ -90,7 +90,7 @@ def test_what_is_announced_as_too_much_is_refused_before_it_comes(small):
     ],
 )
 def test_lengths_that_are_none_are_refused(small, monkeypatch, lines):
-    monkeypatch.setattr("anmok.serve.door.LINGER_S", 0.2)
+    monkeypatch.setattr("anmok.serve.body.LINGER_S", 0.2)
     answer = raw(port(small), head(*lines), b'{"texts": ["a"]}')
     assert status_of(answer) in (400, 413, 501)
     assert httpx.get(f"{small.address}/healthz").status_code == 200
@@ -109,7 +109,7 @@ def test_a_body_that_stops_short_is_given_up_in_time(small):
 
 
 def test_a_stream_without_end_is_cut_off(small, monkeypatch):
-    monkeypatch.setattr("anmok.serve.door.LINGER_S", 0.2)
+    monkeypatch.setattr("anmok.serve.body.LINGER_S", 0.2)
     chunk = b"2710\r\n" + b" " * 10_000 + b"\r\n"
     until_s = time.monotonic() + 10
     with socket.create_connection(("127.0.0.1", port(small)), timeout=20) as channel:
@@ -168,8 +168,8 @@ def test_a_client_that_leaves_takes_its_work_along(small, monkeypatch):
             ended.append(time.monotonic())
             raise
 
-    monkeypatch.setattr(small.service.library, "found", wait)
-    monkeypatch.setattr(small.service.library, "ad_hoc", wait)
+    monkeypatch.setattr(small.service.library.collections, "found", wait)
+    monkeypatch.setattr(small.service.library.ad_hoc, "classifier", wait)
     body = json.dumps({"pictures": [base64_of(picture())], "labels": ["a"]}).encode()
     for sent in (
         head(method="GET", path="/v1/collections/x"),  # there is no body, and nobody reads it
@@ -191,7 +191,7 @@ def test_an_error_of_time_inside_is_no_timeout_of_the_request(small, monkeypatch
     def late(*_):
         raise TimeoutError("of something inside")
 
-    monkeypatch.setattr(small.service.library, "names", late)
+    monkeypatch.setattr(small.service.library.collections, "names", late)
     assert httpx.get(f"{small.address}/v1/collections").status_code == 500
 
 
@@ -256,6 +256,36 @@ def test_cors_is_closed_unless_a_site_is_named(small, serve):
     assert other.status_code == 400 and "access-control-allow-origin" not in other.headers
 
 
+def test_a_page_of_a_named_site_can_read_the_door_s_own_errors(serve, monkeypatch):
+    shop = "https://shop.example"
+    opened = serve(origins=(shop,), request_bytes=LIMIT, request_s=0.3)
+
+    async def wait(*_):
+        await asyncio.sleep(5)
+
+    def broken(*_):
+        raise RuntimeError
+
+    monkeypatch.setattr(opened.service.library.collections, "names", broken)
+    monkeypatch.setattr(opened.service.library.collections, "found", wait)
+
+    def ask(method, path, origin, **how):
+        headers = {"Origin": origin, **how.pop("headers", {})}
+        return httpx.request(method, opened.address + path, headers=headers, **how)
+
+    for status, how in {
+        403: ("GET", "/v1/models", {"headers": {"Host": "evil.example"}}),
+        413: ("POST", "/v1/embed", {"content": b" " * (LIMIT + 1)}),
+        500: ("GET", "/v1/collections", {}),
+        504: ("GET", "/v1/collections/x", {}),
+    }.items():
+        answer = ask(how[0], how[1], shop, **how[2])
+        assert answer.status_code == status
+        assert answer.headers["access-control-allow-origin"] == shop and answer.headers["vary"] == "Origin"
+    other = ask("GET", "/v1/collections", "https://evil.example")
+    assert other.status_code == 403 and "access-control-allow-origin" not in other.headers
+
+
 def test_paths_are_not_redirected_to_the_name_that_was_asked(closed):
     for method, path in (("GET", "/v1/labels/"), ("POST", "/v1/embed/"), ("GET", "/v1/models/")):
         answer = httpx.request(method, closed.address + path, headers={"Host": "evil.example"}, follow_redirects=False)
@@ -269,7 +299,7 @@ def test_every_answer_has_its_number_and_its_headers(small, monkeypatch):
     def broken(*_):
         raise RuntimeError(f"secret of {small.settings.home}")
 
-    monkeypatch.setattr(small.service.library, "names", broken)
+    monkeypatch.setattr(small.service.library.collections, "names", broken)
     where = small.address
     answers = {
         200: httpx.get(f"{where}/v1/models"),

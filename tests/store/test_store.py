@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from anmok import progress
 from anmok.errors import FingerprintMismatch, QueryError, StoreError
 from anmok.store import Pair, Store, StoreLimits
 
@@ -244,6 +245,16 @@ def test_scan_ends_while_its_rows_are_rewritten(store, fill, vectors):
     assert seen == [f"k{number}" for number in range(20)]
 
 
+def test_a_page_comes_in_the_order_of_a_field_and_of_those_that_begin_so(store, vectors):
+    keys = ["ab", "a", "b", "a%", "ac", "\udc80a"]
+    store.upsert(keys, vectors(6), [{"place": place} for place in (3, 1, 2, 1, 0, 5)])
+    places = [("ac", 0), ("a", 1), ("a%", 1), ("b", 2), ("ab", 3), ("\udc80a", 5)]
+    assert store.page(0, 9, field="place") == (6, [(key, {"place": place}) for key, place in places])
+    assert [key for key, _ in store.page(1, 2, prefix="a", field="place")[1]] == ["a", "a%"]
+    assert store.page(0, 1, prefix="a", field="place")[0] == 4 and store.page(9, 1, field="place") == (6, [])
+    assert [key for key, _ in store.page(0, 9, prefix="\udc80", field="place")[1]] == ["\udc80a"]
+
+
 def test_transaction_commits_all_or_nothing(store, fill, vectors):
     fill(store, 3)
     documents = store.documents("files")
@@ -312,6 +323,23 @@ def test_pairs_above_equal_numpy(store, vectors):
     assert {(pair.first, pair.second) for pair in found} == wanted
     assert len(found) == len(wanted) > 10
     assert isinstance(found[0], Pair)
+
+
+@pytest.mark.parametrize("rows", [90, 110])  # compared one by one, and by the index
+def test_whoever_listens_can_end_the_search_for_pairs(store, fill, rows):
+    fill(store, rows)
+    reports = []
+
+    def hear(report):
+        reports.append(report.done)
+        if len(reports) == 2:
+            raise InterruptedError
+
+    with progress.listen(hear), pytest.raises(InterruptedError):
+        list(store.pairs_above(1.0))
+    with progress.listen(lambda report: reports.append(report.done)):
+        list(store.pairs_above(1.0))
+    assert reports[-1] == rows
 
 
 def test_pairs_above_find_copies_through_the_index(store, fill, vectors):

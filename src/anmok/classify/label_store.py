@@ -169,6 +169,14 @@ class LabelStore:
         """The labels of these names, as far as they are there."""
         return [label for _, label in self._present(names).values()]
 
+    def page(self, skip: int, top: int, *, prefix: str = "") -> tuple[int, list[Label]]:
+        """How many labels begin with a prefix; and `top` of them in the order they were added, after `skip` others.
+
+        No embeddings are read.
+        """
+        total, rows = self._store.page(skip, top, prefix=prefix, field="order")
+        return total, [label_of(name, facts) for name, facts in rows]
+
     def nearest(self, vectors: NDArray[np.float32], count: int) -> list[list[Match]]:
         """The `count` labels nearest to each unit vector [n, d], by the store's index; their facts are the metadata."""
         return self._store.search(vectors, count)

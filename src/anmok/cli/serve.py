@@ -74,6 +74,12 @@ def serve(
     decoders: Annotated[
         int, typer.Option(help="Processes that decode pictures; 0: as many as cores.")
     ] = ServiceSettings.decoders,
+    bodies_mb: Annotated[
+        int, typer.Option("--bodies-mb", help="Bodies of all requests together, MB; 0: four times the largest.")
+    ] = ServiceSettings.bodies_mb,
+    connections: Annotated[
+        int, typer.Option(help="Connections that are open at a time; beyond, the one idle longest is closed.")
+    ] = ServiceSettings.connections,
     model_mb: Annotated[
         int, typer.Option("--model-mb", help="Memory of loaded models together, MB.")
     ] = ServiceSettings.model_mb,
@@ -103,6 +109,8 @@ def serve(
         batch=batch,
         waiting=waiting,
         decoders=decoders,
+        bodies_mb=bodies_mb,
+        connections=connections,
         model_mb=model_mb,
     )
     _run(settings)

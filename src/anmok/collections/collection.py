@@ -260,13 +260,21 @@ class Collection:
         return as_hits(matches, self._background, terms or terms_of(query))
 
     def near_duplicates(
-        self, threshold: float = 0.97, *, where: Mapping[str, Any] | None = None
+        self, threshold: float = 0.97, *, where: Mapping[str, Any] | None = None, most: int | None = None
     ) -> list[DuplicateGroup]:
         """Groups of pictures whose cosine is at least `threshold`, the largest first.
 
         What a cosine means differs between encoders: look at a few groups before you trust a threshold.
+
+        Args:
+            threshold: from which on two pictures count as one.
+            where: only pictures that this filter allows.
+            most: pairs that may be found, where memory and time are bounded.
+
+        Raises:
+            QueryError: more pairs than `most` are so much alike.
         """
-        return duplicates.near_duplicates(self._store, threshold, where=where)
+        return duplicates.near_duplicates(self._store, threshold, where=where, most=most)
 
     def recall(self, queries: Sequence[str | Picture | Embeddings] | Embeddings | int = 100, top: int = 10) -> float:
         """Share of the exact `top` results that a search finds, 0..1 (1 while the collection is searched exactly).

@@ -6,6 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from anmok.errors import QueryError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -27,14 +29,21 @@ class DuplicateGroup:
     cosine: float
 
 
-def near_duplicates(store: Store, threshold: float, *, where: Mapping[str, Any] | None = None) -> list[DuplicateGroup]:
-    """Group the rows of a store whose cosine is at least `threshold`, the largest groups first."""
+def near_duplicates(
+    store: Store, threshold: float, *, where: Mapping[str, Any] | None = None, most: int | None = None
+) -> list[DuplicateGroup]:
+    """Group the rows of a store whose cosine is at least `threshold`, the largest groups first.
+
+    Raises:
+        QueryError: there are more than `most` such pairs.
+    """
     allowed = set(store.keys(where)) if where else None
-    links = [
-        (pair.score, pair.first, pair.second)
-        for pair in store.pairs_above(threshold)
-        if allowed is None or (pair.first in allowed and pair.second in allowed)
-    ]
+    links = []
+    for number, pair in enumerate(store.pairs_above(threshold)):
+        if number == most:
+            raise QueryError(f"more than {most:,} pairs are at least {threshold:g} alike: give a higher threshold")
+        if allowed is None or (pair.first in allowed and pair.second in allowed):
+            links.append((pair.score, pair.first, pair.second))
     links.sort(key=lambda link: -link[0])  # strongest first, so the weakest that joins is known
     forest = _Forest()
     for score, first, second in links:

@@ -11,14 +11,14 @@ import logging
 import re
 import secrets
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
 from anmok.serve.access import PUBLIC
-from anmok.serve.problems import CODES, ApiError, answer
+from anmok.serve.bodies import Bodies
+from anmok.serve.body import Body, drained, has_body
+from anmok.serve.problems import CODES, answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +35,6 @@ __all__ = ["Door"]
 
 log = logging.getLogger("anmok.serve.requests")
 
-MOST_VALUES = 1_000_000  # of a JSON body: each takes many times the memory of its bytes
-LINGER_S = 5.0  # seconds that a body which is refused is read on
 METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"})
 GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -59,6 +57,7 @@ class Door:
 
     def __init__(self, app: ASGIApp, *, settings: ServiceSettings, access: Access, metrics: Metrics) -> None:
         self._app, self._settings, self._access, self._metrics = app, settings, access, metrics
+        self._bodies = Bodies(settings.bodies_bytes)
         # whether other sites' pages may show pictures from here, which needs no script and so no CORS
         embedded = b"cross-origin" if settings.origins else b"same-origin"
         self._safety = [*SAFETY, (b"cross-origin-resource-policy", embedded)]
@@ -74,7 +73,7 @@ class Door:
         try:
             refused = self._refusal(scope)
             if refused is not None:
-                if _has_body(scope) and not await _drained(scope, receive):
+                if has_body(scope) and not await drained(scope, receive):
                     refused.headers["Connection"] = "close"
                 await refused(scope, receive, visit.send)
             else:
@@ -83,7 +82,8 @@ class Door:
             self._note(scope, visit, traced)
 
     async def _pass(self, scope: Scope, receive: Receive, visit: _Visit) -> None:
-        body = _Body(scope, receive, self._settings.request_bytes, lambda: self._admit(scope))
+        most, bodies = self._settings.request_bytes, self._bodies
+        body = Body(scope, receive, limit=most, bodies=bodies, admit=lambda: self._admit(scope))
         seconds = self._settings.request_s
         task = asyncio.current_task()
         timer = asyncio.timeout(seconds)
@@ -102,10 +102,10 @@ class Door:
                 raise
             visit.begins = lambda: None
             if isinstance(error, TimeoutError) and timer.expired():
-                failed = _refused(504, f"this took longer than {seconds:g} seconds")
+                failed = self._own(scope, 504, f"this took longer than {seconds:g} seconds")
             else:
                 log.exception("%s %r failed, request %s", scope["method"], scope["path"], visit.id)
-                failed = _refused(500, INTERNAL.format(visit.id))
+                failed = self._own(scope, 500, INTERNAL.format(visit.id))
             failed.headers["Connection"] = "close"
             await failed(scope, receive, visit.send)
         finally:
@@ -116,17 +116,21 @@ class Door:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         length = headers.get(b"content-length", "0")
         if not length.isdecimal() or len(length) > 15 or int(length) > self._settings.request_bytes:
-            return _refused(413, f"the request has more than {self._settings.request_bytes:,} bytes")
+            return self._own(scope, 413, f"the request has more than {self._settings.request_bytes:,} bytes")
         elsewhere = None if self._settings.keys_required else self._from_elsewhere(headers)
-        return None if elsewhere is None else _refused(403, elsewhere)
+        return None if elsewhere is None else self._own(scope, 403, elsewhere)
+
+    def _own(self, scope: Scope, status: int, message: str) -> JSONResponse:
+        """An answer of the door itself, which stands outside of what lets pages of named sites read answers (CORS)."""
+        origin = dict(scope["headers"]).get(b"origin", b"").decode("latin-1")
+        known = origin in self._settings.origins
+        headers = {"Access-Control-Allow-Origin": origin, "Vary": "Origin"} if known else {}
+        return answer(status, CODES[status], message, headers)
 
     def _admit(self, scope: Scope) -> None:
         """Before a body is read, which comes before all else in a route: nothing is read of those who may not ask."""
         if getattr(scope.get("route"), "name", None) not in PUBLIC:
-            try:
-                self._access.admit(HTTPConnection(scope))
-            except ApiError as error:
-                raise HTTPException(error.status, error.message) from error
+            self._access.admit(HTTPConnection(scope))
 
     def _from_elsewhere(self, headers: dict[bytes, str]) -> str | None:
         """Why a request is not taken for one of this machine's own."""
@@ -180,91 +184,6 @@ class _Visit:
             number = (b"x-request-id", self.id.encode())
             message = {**message, "headers": [*message["headers"], number, *self._headers]}
         await self._send(message)
-
-
-class _Body:
-    """The body as the app receives it: counted, and then watched for the client leaving."""
-
-    def __init__(self, scope: Scope, receive: Receive, limit: int, admit: Callable[[], None]) -> None:
-        self._scope, self._receive, self._limit, self._taken = scope, receive, limit, 0
-        self._admit: Callable[[], None] | None = admit
-        self._empty = not _has_body(scope)
-        self._values = 0  # of JSON, as far as commas and brackets tell
-        self._json = not dict(scope["headers"]).get(b"content-type", b"").lower().startswith(b"multipart/")
-        self._watch: asyncio.Task[Message] | None = None
-        self.left = False
-        self.leaves: Callable[[], object] = lambda: None
-
-    async def receive(self) -> Message:
-        """The next message.
-
-        Raises:
-            HTTPException: the body is too large, or its sender may not ask.
-        """
-        admit, self._admit = self._admit, None
-        if admit is not None and not self._empty:
-            try:
-                admit()
-            except HTTPException as error:
-                error.headers = None if await _drained(self._scope, self._receive) else {"Connection": "close"}
-                raise
-        if self._empty and self._watch is not None:
-            self._empty = False
-            return {"type": "http.request", "body": b"", "more_body": False}
-        if self._watch is not None:  # the body is whole: what comes next is the end
-            return await asyncio.shield(self._watch)
-        message = await self._receive()
-        if message["type"] == "http.request":
-            part = message.get("body", b"")
-            self._taken += len(part)
-            self._values += sum(part.count(mark) for mark in b",[{") if self._json else 0
-            if self._taken > self._limit or self._values > MOST_VALUES:
-                told = f"the request has more than {self._limit:,} bytes, or {MOST_VALUES:,} values"
-                whole = not message.get("more_body", False) or await _drained(self._scope, self._receive)
-                raise HTTPException(413, told, headers=None if whole else {"Connection": "close"})
-            if not message.get("more_body", False):
-                self._watch = asyncio.create_task(self._wait())
-        else:
-            self.left = True
-        return message
-
-    def watch(self) -> None:
-        """Watch from the start where there is no body, which nobody would read then."""
-        if self._empty:
-            self._watch = asyncio.create_task(self._wait())
-
-    def close(self) -> None:
-        """Watch no longer."""
-        if self._watch is not None:
-            self._watch.cancel()
-
-    async def _wait(self) -> Message:
-        while (message := await self._receive())["type"] == "http.request":
-            pass  # the end of an empty body
-        self.left = True
-        self.leaves()
-        return message
-
-
-def _has_body(scope: Scope) -> bool:
-    names = dict(scope["headers"])
-    return names.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in names
-
-
-async def _drained(scope: Scope, receive: Receive) -> bool:
-    """Read on for a while, and whether that was all: a client that is still sending may not see an answer."""
-    if any(name == b"expect" for name, _ in scope["headers"]):
-        return False  # it waits for leave to send
-    with suppress(TimeoutError):
-        async with asyncio.timeout(LINGER_S):
-            while (message := await receive())["type"] == "http.request":
-                if not message.get("more_body", False):
-                    return True
-    return False
-
-
-def _refused(status: int, message: str) -> JSONResponse:
-    return answer(status, CODES[status], message)
 
 
 def _name_of(host: str) -> str:

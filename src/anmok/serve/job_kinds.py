@@ -40,8 +40,8 @@ def job_kinds(library: Library, loop: asyncio.AbstractEventLoop) -> dict[str, Jo
 
 def _index(library: Library, loop: asyncio.AbstractEventLoop, arguments: dict[str, Any]) -> dict[str, Any]:
     with _told():
-        path, model = _from_loop(loop, library.found(arguments["collection"]))
-        folder = library.folder(arguments["folder"])
+        path, model = _from_loop(loop, library.collections.found(arguments["collection"]))
+        folder = library.roots.folder(arguments["folder"])
     with _held(library, loop, model) as used, Collection(path, encoder=used.encoder) as collection:
         return index_folder(collection, folder, verify=arguments["verify"], retry=arguments["retry"])
 
@@ -49,7 +49,7 @@ def _index(library: Library, loop: asyncio.AbstractEventLoop, arguments: dict[st
 def _re_encode(library: Library, loop: asyncio.AbstractEventLoop, arguments: dict[str, Any]) -> dict[str, Any]:
     name = arguments["collection"]
     with _told():
-        path, model = _from_loop(loop, library.found(name))
+        path, model = _from_loop(loop, library.collections.found(name))
     how = {option: arguments[option] for option in ("switch", "least_recall", "discard")}
     with (
         _held(library, loop, model) as old,
@@ -59,7 +59,7 @@ def _re_encode(library: Library, loop: asyncio.AbstractEventLoop, arguments: dic
         try:
             return re_encode(collection, new.encoder, **how)
         finally:
-            loop.call_soon_threadsafe(library.retire, name)
+            loop.call_soon_threadsafe(library.collections.retire, name)
 
 
 @contextmanager

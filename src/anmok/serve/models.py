@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from anmok.serve.decoder import Measured
 from anmok.serve.problems import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -91,6 +91,16 @@ class Model:
         vectors = np.stack(rows) if rows else np.empty((0, self.encoder.dimension), np.float32)
         return Embeddings(vectors, self.encoder.fingerprint, np.array(indices, np.int64))
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """It stays in memory until the block is left."""
+        self.users += 1
+        try:
+            yield
+        finally:
+            self.users -= 1
+            self.used = time.monotonic()
+
     def close(self) -> None:
         """Stop the queues."""
         self.pictures.close()
@@ -117,6 +127,7 @@ class Models:
         self._settings, self._decoders, self._metrics, self._works = settings, decoders, metrics, works
         self._loaded: dict[str, Model] = {}
         self._loading: dict[str, asyncio.Task[Model]] = {}
+        self._added: list[Model] = []
         self.unloading: Callable[[Model], None] = lambda model: None  # told of each that is let go
 
     @property
@@ -126,7 +137,7 @@ class Models:
 
     @property
     def loaded(self) -> list[Model]:
-        """Those in memory."""
+        """Those in memory that requests may name."""
         return list(self._loaded.values())
 
     @asynccontextmanager
@@ -139,12 +150,23 @@ class Models:
         model = await self._get(name or self.names[0])
         while self._loaded.get(model.name) is not model:  # let go again before it was used
             model = await self._get(model.name)
-        model.users += 1
-        try:
+        with model.held():
             yield model
-        finally:
-            model.users -= 1
-            model.used = time.monotonic()
+
+    def add(self, name: str, encoder: Encoder) -> Model:
+        """A model that requests do not name, such as a recogniser's own: it takes its share of the memory like others.
+
+        Whoever added it is told by `unloading` when it has to go, and removes it.
+        """
+        model = self.of(name, encoder)
+        self._make_room(model.megabytes)
+        self._added.append(model)
+        return model
+
+    def remove(self, model: Model) -> None:
+        """Let go of a model that was added."""
+        self._added.remove(model)
+        model.close()
 
     def close(self) -> None:
         """Let go of all of them."""
@@ -177,7 +199,7 @@ class Models:
         return model
 
     def of(self, name: str, encoder: Encoder) -> Model:
-        """Queues in front of an encoder. The caller closes it; it is not among those that requests may name."""
+        """Queues in front of an encoder."""
         settings, metrics, runs = self._settings, self._metrics, self._metrics.tracing.runs
 
         def pictures(items: list[Prepared]) -> list[Row]:
@@ -202,13 +224,19 @@ class Models:
 
     def _make_room(self, megabytes: float) -> None:
         """Let go of models that nobody uses, the longest unused first, until one more fits."""
-        idle = sorted((model for model in self.loaded if not model.users), key=lambda model: model.used)
+        all_of_them = [*self.loaded, *self._added]
+        idle = sorted((model for model in all_of_them if not model.users), key=lambda model: model.used)
+        room = self._settings.model_mb - megabytes - sum(model.megabytes for model in all_of_them)
         for model in idle:
-            if sum(one.megabytes for one in self.loaded) + megabytes <= self._settings.model_mb:
+            if room >= 0:
                 return
             self._unload(model)
+            room += model.megabytes
 
     def _unload(self, model: Model) -> None:
+        if model in self._added:
+            self.unloading(model)
+            return
         del self._loaded[model.name]
         self.unloading(model)
         model.close()

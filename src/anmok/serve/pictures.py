@@ -150,7 +150,7 @@ async def _content(request: Request, service: Service, picture: Picture) -> byte
 
 async def _read(request: Request, service: Service, picture: Picture) -> bytes:
     if isinstance(picture, StoredPicture):
-        return await service.library.content(picture.collection, picture.id)
+        return await service.library.pictures.content(picture.collection, picture.id)
     if picture.startswith(UPLOAD):
         uploads = getattr(request.state, "uploads", [])
         number = picture.removeprefix(UPLOAD)

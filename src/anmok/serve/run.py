@@ -12,13 +12,16 @@ import uvicorn
 
 from anmok.errors import SettingsError
 from anmok.serve.app import create_app
+from anmok.serve.connections import at_most
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from fastapi import FastAPI
+
     from anmok.serve.settings import ServiceSettings
 
-__all__ = ["run"]
+__all__ = ["run", "server_config"]
 
 GRACE_S = 30  # for requests that were accepted, when it is stopped
 IDLE_S = 75  # that a connection without a request is kept
@@ -38,15 +41,7 @@ def run(settings: ServiceSettings, *, started: Callable[[str], None] = lambda ad
     """
     listening = _listen(settings)
     app = create_app(settings)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,  # the door logs
-        server_header=False,
-        timeout_keep_alive=IDLE_S,
-        timeout_graceful_shutdown=GRACE_S,
-        h11_max_incomplete_event_size=64 << 10,
-    )
+    config = server_config(app, settings)
     server = _Server(config, lambda: started(_address(settings.host, listening)), app.state.service.stopping)
     service = app.state.service
     with _quietly(lambda: service.failed is not None), listening:
@@ -57,6 +52,21 @@ def run(settings: ServiceSettings, *, started: Callable[[str], None] = lambda ad
                 raise
     if service.failed is not None:
         raise service.failed
+
+
+def server_config(app: FastAPI, settings: ServiceSettings, *, grace_s: int = GRACE_S) -> uvicorn.Config:
+    """How uvicorn serves the app; `grace_s`: seconds for requests that were accepted, when it is stopped."""
+    return uvicorn.Config(
+        app,
+        http=at_most(settings.connections),
+        ws="none",
+        log_config=None,
+        access_log=False,  # the door logs
+        server_header=False,
+        timeout_keep_alive=IDLE_S,
+        timeout_graceful_shutdown=grace_s,
+        h11_max_incomplete_event_size=64 << 10,
+    )
 
 
 @contextmanager

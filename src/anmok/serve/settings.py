@@ -33,6 +33,9 @@ class ServiceSettings:
     `allow_urls`: whether requests may name pictures by http(s) address.
     `fetch_s`: seconds that one of them may take.
     `picture_bytes`, `request_bytes`: largest picture file and largest body, bytes.
+    `metadata_bytes`: of one picture's metadata, as JSON.
+    `bodies_mb`: of the bodies of all requests together; 0: four times the largest body. What does not fit waits a
+        moment, and is told to come back (429) then.
     `pictures`, `texts`, `labels`: most of each in one request.
     `pixels`: a picture with more is refused before it is decoded.
     `decoders`: processes that decode pictures; 0: as many as there are processors.
@@ -40,7 +43,10 @@ class ServiceSettings:
     `batch`, `window_ms`: most items in a run of a model, and how long it is waited for more of them.
     `waiting`: items that may wait for a model; beyond, requests are told to come back (429).
     `request_s`: seconds after which a request is given up.
-    `model_mb`: of loaded models together; the one longest unused goes first.
+    `model_mb`: of loaded models together, those of recognisers included; the one longest unused goes first.
+    `kept_open`: collections, label sets and recognisers that stay open between requests; the one longest unused is
+        closed first.
+    `connections`: that are open at a time; beyond, the one that has been idle longest is closed.
     `rate`: requests a minute for each key or client; 0: any number.
     """
 
@@ -58,6 +64,8 @@ class ServiceSettings:
     fetch_s: float = 10.0
     picture_bytes: int = 20 * MEGABYTE
     request_bytes: int = 64 * MEGABYTE
+    metadata_bytes: int = 64 << 10
+    bodies_mb: int = 0
     pictures: int = 64
     texts: int = 256
     labels: int = 1000
@@ -70,6 +78,8 @@ class ServiceSettings:
     waiting: int = 512
     request_s: float = 60.0
     model_mb: int = 4096
+    kept_open: int = 32
+    connections: int = 512
     rate: int = 0
 
     def __post_init__(self) -> None:
@@ -78,12 +88,16 @@ class ServiceSettings:
             ("picture_bytes", "request_bytes", "pictures", "texts", "labels", "pixels"), 1
         )
         least |= {"batch": 1, "waiting": 1, "decode_s": 0.1, "request_s": 0.1, "decode_mb": 256, "model_mb": 1}
+        least |= {"kept_open": 1, "bodies_mb": 0, "connections": 1, "metadata_bytes": 2}
         least |= {"decoders": 0, "window_ms": 0, "rate": 0, "port": 0}
         problems = [
             f"{name} is {getattr(self, name)}, expected {low} or more"
             for name, low in least.items()
             if getattr(self, name) < low
         ]
+        if self.bodies_bytes < self.request_bytes:
+            told = f"bodies_mb is {self.bodies_mb}, and one body may have {self.request_bytes:,} bytes"
+            problems.append(f"{told}: give more, or a smaller request_bytes")
         if not self.models:
             problems.append("no model is named: give at least one, such as anmok-mini")
         called = [_name_and_source(model)[0] for model in self.models]
@@ -106,6 +120,11 @@ class ServiceSettings:
     def keys_required(self) -> bool:
         """Whether requests need a key."""
         return self.host not in LOOPBACK if self.keys is None else self.keys
+
+    @property
+    def bodies_bytes(self) -> int:
+        """What all bodies may take together."""
+        return self.bodies_mb * MEGABYTE or 4 * self.request_bytes
 
     @property
     def decoder_count(self) -> int:

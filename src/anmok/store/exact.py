@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anmok import progress
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -73,14 +75,17 @@ def _candidates(rough: NDArray[np.float32], floor: float, top: int) -> NDArray[n
 
 def pairs(ids: Ids, rows: Vectors, threshold: float, block_rows: int) -> Iterator[tuple[int, int, float]]:
     """All pairs of rows whose cosine is at least `threshold`: (first id, second id, cosine), each once."""
-    for start in range(0, len(ids), block_rows):
-        block = rows[start : start + block_rows]
-        for other in range(start, len(ids), block_rows):
-            rough = block @ rows[other : other + block_rows].T
-            firsts, seconds = np.nonzero(rough >= threshold - MARGIN)
-            firsts, seconds = firsts + start, seconds + other
-            later = seconds > firsts
-            for first, second in zip(firsts[later], seconds[later], strict=True):
-                score = float(cosines(rows[first], rows[second : second + 1])[0])
-                if score >= threshold:
-                    yield int(ids[first]), int(ids[second]), score
+    with progress.task("comparing pairs", len(ids)) as advance:
+        for start in range(0, len(ids), block_rows):
+            block = rows[start : start + block_rows]
+            for other in range(start, len(ids), block_rows):
+                rough = block @ rows[other : other + block_rows].T
+                firsts, seconds = np.nonzero(rough >= threshold - MARGIN)
+                firsts, seconds = firsts + start, seconds + other
+                later = seconds > firsts
+                for first, second in zip(firsts[later], seconds[later], strict=True):
+                    score = float(cosines(rows[first], rows[second : second + 1])[0])
+                    if score >= threshold:
+                        yield int(ids[first]), int(ids[second]), score
+                advance(0)
+            advance(len(block))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anmok import progress
 from anmok.errors import FingerprintMismatch, QueryError, StoreDamaged, StoreError
 from anmok.files import sync_folder
 from anmok.store import repair, table
@@ -227,6 +228,24 @@ class Store:
         """How many rows the filter allows."""
         return table.count(self._database, condition(where))
 
+    def page(
+        self, skip: int, top: int, *, prefix: str = "", field: str
+    ) -> tuple[int, list[tuple[str, dict[str, Any]]]]:
+        """Some rows without their vectors, in the order of a field of their metadata.
+
+        Args:
+            skip: how many are left out first.
+            top: how many there are at most.
+            prefix: what keys begin with.
+            field: of the metadata, a number or a text.
+
+        Returns:
+            How many keys begin so in all; and [(key, metadata)].
+        """
+        with self._database.reading():
+            total, rows = table.page(self._database, prefix, field, min(skip, LARGEST_ID), min(top, LARGEST_ID))
+        return total, [(key, from_json(metadata)) for key, metadata in rows]
+
     def scan(self, where: Where | None = None, batch: int = 1024) -> Iterator[Batch]:
         """All rows that the filter allows, in batches: (keys, vectors float32 [n, d], metadata).
 
@@ -321,13 +340,15 @@ class Store:
 
     def _neighbour_pairs(self, threshold: float) -> Iterator[Pair]:
         seen: set[tuple[str, str]] = set()
-        for keys, vectors, _ in self.scan(batch=256):
-            for key, matches in zip(keys, self.search(vectors, PAIR_NEIGHBOURS + 1), strict=True):
-                for match in matches:
-                    pair = (min(key, match.key), max(key, match.key))
-                    if match.key != key and match.score >= threshold and pair not in seen:
-                        seen.add(pair)
-                        yield Pair(*pair, match.score)
+        with progress.task("comparing pairs", len(self)) as advance:
+            for keys, vectors, _ in self.scan(batch=256):
+                for key, matches in zip(keys, self.search(vectors, PAIR_NEIGHBOURS + 1), strict=True):
+                    for match in matches:
+                        pair = (min(key, match.key), max(key, match.key))
+                        if match.key != key and match.score >= threshold and pair not in seen:
+                            seen.add(pair)
+                            yield Pair(*pair, match.score)
+                advance(len(keys))
 
     # Care
 

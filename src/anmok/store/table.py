@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Row = tuple[int, bytes, bytes, str]  # id, key, vector, metadata
 
-__all__ = ["count", "delete", "ids", "keys", "keys_and_metadata", "scan", "stored", "write"]
+__all__ = ["count", "delete", "ids", "keys", "keys_and_metadata", "page", "scan", "stored", "write"]
 
 KEYS_AT_ONCE = 500  # bound in one statement
 COLUMNS = "items.id, items.key, vectors.vector, items.metadata FROM items JOIN vectors ON vectors.id = items.id"
@@ -102,3 +102,15 @@ def keys_and_metadata(database: Database, numbers: Ids) -> dict[int, tuple[str, 
         (json.dumps(numbers.tolist()),),
     )
     return {number: (from_key(key), metadata) for number, key, metadata in rows}
+
+
+def page(database: Database, prefix: str, field: str, skip: int, top: int) -> tuple[int, list[tuple[str, str]]]:
+    """How many keys begin with a prefix; and some of them with their metadata (JSON text), by a field of it."""
+    start = to_key(prefix)
+    begins, values = ("key >= ? AND key < ?", (start, start + b"\xff")) if start else ("1", ())  # no key has that byte
+    total = int(database.execute(f"SELECT count(*) FROM items WHERE {begins}", values)[0][0])  # noqa: S608
+    rows = database.execute(
+        f"SELECT key, metadata FROM items WHERE {begins} ORDER BY json_extract(metadata, ?), id LIMIT ? OFFSET ?",  # noqa: S608
+        (*values, f'$."{field}"', top, skip),
+    )
+    return total, [(from_key(key), metadata) for key, metadata in rows]

@@ -32,11 +32,12 @@ async def classify(request: Request, body: ClassifyRequest) -> ClassifyResponse:
             message = f"{len(body.labels)} labels in one request, at most {service.settings.labels}: make a label set"
             raise ApiError(413, message)
         async with service.models.use(body.model) as model:
-            return await _answer(request, body, await service.library.ad_hoc(model, body.labels, body.templates), model)
-    if body.label_set is not None:
-        async with service.library.label_set(body.label_set) as (classifier, model):
+            classifier = await service.library.ad_hoc.classifier(model, body.labels, body.templates)
             return await _answer(request, body, classifier, model)
-    async with service.library.recogniser(body.recogniser or "") as (recogniser, model):
+    if body.label_set is not None:
+        async with service.library.labels.use(body.label_set) as (label_set, model):
+            return await _answer(request, body, label_set, model)
+    async with service.library.recognisers.use(body.recogniser or "") as (recogniser, model):
         return await _answer(request, body, recogniser, model)
 
 

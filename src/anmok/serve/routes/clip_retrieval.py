@@ -115,7 +115,7 @@ def _body(model: type[BaseModel]) -> dict[str, Any]:
 async def list_indices(request: Request) -> list[str]:
     """The names of all collections."""
     library = service_of(request).library
-    return library.names(library.collections)
+    return library.collections.names()
 
 
 @router.post("//knn-service", include_in_schema=False)
@@ -127,7 +127,7 @@ async def knn_service(request: Request, response: Response) -> list[KnnHit]:
         response.headers["X-Anmok-Ignored"] = ", ".join(ignored)
     service = service_of(request)
     name = _collection_name(request, asked.indice_name)
-    async with service.library.collection(name) as (opened, model):
+    async with service.library.collections.use(name) as (opened, model):
         vector, kinds = await _query(request, model, asked)
         with service.metrics.stage("search"):
             found = await asyncio.to_thread(_found, opened.thing, vector, kinds, asked)
@@ -151,7 +151,7 @@ async def picture_metadata(request: Request) -> list[PictureMetadata]:
         items = zip(keys.items(), collection.get(list(keys.values())), strict=True)
         return [(number, key, item.metadata) for (number, key), item in items if item is not None]
 
-    async with service_of(request).library.collection(name) as (opened, _):
+    async with service_of(request).library.collections.use(name) as (opened, _):
         found = await asyncio.to_thread(rows, opened.thing)
     shown = await _shown(request, name, [(key, metadata) for _, key, metadata in found])
     return [PictureMetadata(id=row[0], metadata=metadata) for row, metadata in zip(found, shown, strict=True)]
@@ -167,7 +167,7 @@ async def _read(request: Request, model: type[Asked]) -> Asked:
 def _collection_name(request: Request, given: str | None) -> str:
     """The collection that is meant: the first unless it is named."""
     library = service_of(request).library
-    names = [given] if given else library.names(library.collections)
+    names = [given] if given else library.collections.names()
     if not names:
         raise ApiError(404, "there is no collection yet")
     return names[0]
@@ -226,12 +226,12 @@ async def _shown(
 ) -> list[dict[str, Any]]:
     """What clients see of pictures: metadata, an address and, of the first ones, a thumbnail."""
     library = service_of(request).library
-    ids = [library.id_of(key, metadata) for key, metadata in pictures]
+    ids = [library.pictures.id_of(key, metadata) for key, metadata in pictures]
     images = await asyncio.gather(*(_thumbnail(request, collection, number) for number in ids[:THUMBNAILS]))
     base = str(request.base_url).rstrip("/")
     shown = []
     for place, (number, (_, metadata)) in enumerate(zip(ids, pictures, strict=True)):
-        facts = {"url": base + file_address(collection, number), **library.shown(metadata)}
+        facts = {"url": base + file_address(collection, number), **library.pictures.shown(metadata)}
         if place < len(images) and (image := images[place]) is not None:
             facts["image"] = image
         shown.append(facts)
@@ -242,7 +242,7 @@ async def _thumbnail(request: Request, collection: str, number: str) -> str | No
     """Base64 of a small JPEG; None where the file is gone or may not be shown."""
     service = service_of(request)
     try:
-        file = await service.library.file(collection, number)
+        file = await service.library.pictures.file(collection, number)
         (content,) = await service.decoders.run((Thumbnail(SIDE), str(file)))
     except (ApiError, PictureError):
         return None

@@ -28,13 +28,14 @@ if TYPE_CHECKING:
 __all__ = ["router"]
 
 router = APIRouter(tags=["collections"], responses=PROBLEMS)
+MOST_PAIRS = 1_000_000  # of pictures that are alike, in a search for duplicates
 
 
 @router.get("/v1/collections")
 async def list_collections(request: Request) -> Collections:
     """All collections, by name."""
     service = service_of(request)
-    names = service.library.names(service.library.collections)
+    names = service.library.collections.names()
     found, errors = await listed(names, lambda name: _stats(service, name))
     return Collections(collections=found, errors=errors)
 
@@ -43,7 +44,7 @@ async def list_collections(request: Request) -> Collections:
 async def create_collection(request: Request, body: CollectionRequest) -> CollectionStats:
     """Make an empty collection."""
     service = service_of(request)
-    await service.library.create_collection(body.name, body.model)
+    await service.library.collections.create(body.name, body.model)
     return await _stats(service, body.name)
 
 
@@ -64,7 +65,7 @@ async def delete_collection(request: Request, name: str) -> Response:
         for job in await asyncio.to_thread(service.jobs.list, MOST, state=state):
             if job.unique == checked_name(name):
                 raise JobConflict(job.id, job.state)
-    await service.library.delete_collection(name)
+    await service.library.collections.delete(name)
     return Response(status_code=204)
 
 
@@ -77,11 +78,12 @@ async def list_failed(
 ) -> Failed:
     """The pictures that could not be taken in, and why."""
     service = service_of(request)
-    async with service.library.collection(name) as (opened, _):
+    async with service.library.collections.use(name) as (opened, _):
         failures = await asyncio.to_thread(lambda: opened.thing.failed)
         shown = [
             FailedPicture(
-                id=service.library.id_of(failure.picture, {}), error=sendable(service.without_paths(failure.error))
+                id=service.library.pictures.id_of(failure.picture, {}),
+                error=sendable(service.without_paths(failure.error)),
             )
             for failure in failures[skip : skip + top]
         ]
@@ -95,30 +97,30 @@ async def list_duplicates(
     threshold: Annotated[float, Query(ge=0.5, le=1)] = 0.97,
     top: Annotated[int, Query(ge=1, le=MOST)] = 100,
 ) -> Duplicates:
-    """Groups of pictures that are nearly the same, the largest first."""
+    """Groups of pictures that are nearly the same, the largest first. One such search of a collection at a time."""
     service = service_of(request)
 
     def find(collection: Collection) -> list[list[str]]:
-        groups = collection.near_duplicates(threshold)[:top]
+        groups = collection.near_duplicates(threshold, most=MOST_PAIRS)[:top]
         return [
             [
-                service.library.id_of(key, item.metadata if item else {})
+                service.library.pictures.id_of(key, item.metadata if item else {})
                 for key, item in zip(group.pictures, collection.get(group.pictures), strict=True)
             ]
             for group in groups
         ]
 
-    async with service.library.collection(name) as (opened, _):
-        groups = await asyncio.to_thread(find, opened.thing)
+    async with service.library.collections.use(name) as (opened, _):
+        groups = await service.library.collections.look_through(opened, lambda: find(opened.thing))
     return Duplicates(
         groups=[[DuplicateModel(id=one, thumbnail=thumbnail_address(name, one)) for one in group] for group in groups]
     )
 
 
 async def _stats(service: Service, name: str) -> CollectionStats:
-    async with service.library.collection(name) as (opened, model):
+    async with service.library.collections.use(name) as (opened, model):
         stats = await asyncio.to_thread(opened.thing.stats)
-        folders = [service.library.id_of(folder, {"root": folder, "path": ""}) for folder in stats.folders]
+        folders = [service.library.pictures.id_of(folder, {"root": folder, "path": ""}) for folder in stats.folders]
     return CollectionStats(
         name=name,
         pictures=stats.pictures,

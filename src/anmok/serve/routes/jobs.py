@@ -29,7 +29,7 @@ router = APIRouter(tags=["jobs"], responses=PROBLEMS)
 async def list_folders(request: Request, path: str = "") -> Folders:
     """The folders that may be indexed: the roots, or those in a folder below them."""
     library = service_of(request).library
-    names = await asyncio.to_thread(library.subfolders, path)
+    names = await asyncio.to_thread(library.roots.subfolders, path)
     start = path.strip("/")
     folders = [SubFolder(name=name, path=f"{start}/{name}" if start else name) for name in names]
     return Folders(path=start, folders=folders)
@@ -39,8 +39,8 @@ async def list_folders(request: Request, path: str = "") -> Folders:
 async def index_folder(request: Request, name: str, body: FolderRequest) -> JobFacts:
     """Bring a collection up to date with a folder, in the background."""
     service = service_of(request)
-    await service.library.found(name)
-    await asyncio.to_thread(service.library.folder, body.folder)
+    await service.library.collections.found(name)
+    await asyncio.to_thread(service.library.roots.folder, body.folder)
     return await _submit(service, "index", {"collection": name, **body.model_dump()}, unique=checked_name(name))
 
 
@@ -48,7 +48,7 @@ async def index_folder(request: Request, name: str, body: FolderRequest) -> JobF
 async def re_encode(request: Request, name: str, body: MoveRequest) -> JobFacts:
     """Move a collection to another model, in the background; both are compared before the switch."""
     service = service_of(request)
-    await service.library.found(name)
+    await service.library.collections.found(name)
     if body.model not in service.models.names:
         raise ApiError(404, f"there is no model {body.model!r} here", code="model_not_found")
     return await _submit(service, "re-encode", {"collection": name, **body.model_dump()}, unique=checked_name(name))

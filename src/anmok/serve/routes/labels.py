@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from anmok.adapt import AdaptedClassifier
 from anmok.classify import Label, LabelSet
 from anmok.errors import AnmokError
 from anmok.serve.pictures import UploadRoute, contents_of
@@ -45,7 +44,7 @@ router = APIRouter(tags=["labels"], route_class=UploadRoute, responses=PROBLEMS)
 async def list_label_sets(request: Request) -> LabelSets:
     """All label sets, by name."""
     service = service_of(request)
-    names = service.library.names(service.library.label_sets)
+    names = service.library.labels.names()
     found, errors = await listed(names, lambda name: _facts(service, name))
     return LabelSets(label_sets=found, errors=errors)
 
@@ -54,7 +53,7 @@ async def list_label_sets(request: Request) -> LabelSets:
 async def create_label_set(request: Request, body: LabelSetRequest) -> LabelSetFacts:
     """Make a label set; its labels are encoded once."""
     service = service_of(request)
-    await service.library.create_label_set(body.name, _set_of(body.labels), body.templates, body.model)
+    await service.library.labels.create(body.name, _set_of(body.labels), body.templates, body.model)
     return await _facts(service, body.name)
 
 
@@ -68,21 +67,16 @@ async def label_set(
 ) -> LabelSetDetail:
     """A label set, and those of its labels that begin with the prefix."""
     service = service_of(request)
-
-    def members(store: LabelStore) -> list[Label]:
-        return [label for label in store.labels if label.name.startswith(prefix)] if len(store) else []
-
-    async with service.library.label_store(name) as store:
-        found = await asyncio.to_thread(members, store)
+    async with service.library.labels.store(name) as store:
+        total, found = await asyncio.to_thread(store.page, skip, top, prefix=prefix)
         facts = _facts_of(service, name, store)
-    shown = [_model(label) for label in found[skip : skip + top]]
-    return LabelSetDetail(**facts.model_dump(), total=len(found), members=shown)
+    return LabelSetDetail(**facts.model_dump(), total=total, members=[_model(label) for label in found])
 
 
 @router.delete("/v1/labels/{name}", status_code=204, dependencies=[WRITES])
 async def delete_label_set(request: Request, name: str) -> Response:
     """Delete a label set."""
-    await service_of(request).library.delete_label_set(name)
+    await service_of(request).library.labels.delete(name)
     return Response(status_code=204)
 
 
@@ -96,7 +90,7 @@ async def add_labels(request: Request, name: str, body: LabelsRequest) -> Labels
             raise ApiError(409, f"the label {present[0].name!r} is there already: PUT changes it")
         return LabelsChanged(added=list(store.add(labels).added))
 
-    async with service_of(request).library.label_store(name) as store:
+    async with service_of(request).library.labels.store(name) as store:
         return await asyncio.to_thread(add, store)
 
 
@@ -108,7 +102,7 @@ async def put_labels(request: Request, name: str, body: LabelsRequest) -> Labels
         done = store.add(_set_of(body.labels))
         return LabelsChanged(added=list(done.added), changed=list(done.changed), unchanged=list(done.unchanged))
 
-    async with service_of(request).library.label_store(name) as store:
+    async with service_of(request).library.labels.store(name) as store:
         return await asyncio.to_thread(put, store)
 
 
@@ -122,7 +116,7 @@ async def delete_labels(request: Request, name: str, body: LabelNames) -> Labels
             raise ApiError(404, f"there is no label {missing[0]!r}")
         store.delete(body.names)
 
-    async with service_of(request).library.label_store(name) as store:
+    async with service_of(request).library.labels.store(name) as store:
         await asyncio.to_thread(delete, store)
     return LabelsChanged(deleted=body.names)
 
@@ -134,7 +128,7 @@ async def calibrate(request: Request, name: str, body: CalibrateRequest) -> Cali
     if len(body.pictures) != len(body.labels):
         raise ApiError(422, f"{len(body.pictures)} pictures but {len(body.labels)} labels: expected one per picture")
     contents = await contents_of(request, body.pictures)
-    async with service.library.label_set(name) as (classifier, model):
+    async with service.library.labels.use(name) as (classifier, model):
         embeddings, problems = await encode(request, model, contents)
         if problems:
             number, first = next(iter(problems.items()))
@@ -144,7 +138,7 @@ async def calibrate(request: Request, name: str, body: CalibrateRequest) -> Cali
     def keep(store: LabelStore) -> None:
         store.threshold = threshold
 
-    async with service.library.label_store(name) as store:
+    async with service.library.labels.store(name) as store:
         await asyncio.to_thread(keep, store)
     return Calibrated(threshold=threshold)
 
@@ -154,11 +148,10 @@ async def list_recognisers(request: Request) -> Recognisers:
     """All recognisers that lie in the service's folder, by name."""
     library = service_of(request).library
     found, errors = [], {}
-    for name in library.names(library.recognisers):
+    for name in library.recognisers.names():
         try:
-            told = await asyncio.to_thread(AdaptedClassifier.describe, library.recognisers / name)
-            found.append(_recogniser(name, told))
-        except (AnmokError, KeyError, TypeError) as error:
+            found.append(_recogniser(name, await library.recognisers.describe(name)))
+        except (AnmokError, ApiError, KeyError, TypeError) as error:
             errors[name] = Problem(code="unavailable", message=type(error).__name__)
     return Recognisers(recognisers=found, errors=errors)
 
@@ -170,7 +163,7 @@ def _recogniser(name: str, told: dict[str, Any]) -> RecogniserFacts:
 
 
 async def _facts(service: Service, name: str) -> LabelSetFacts:
-    async with service.library.label_store(name) as store:
+    async with service.library.labels.store(name) as store:
         return _facts_of(service, name, store)
 
 

@@ -14,8 +14,8 @@ from anmok.collections.batch import OWN_FIELDS, user_metadata
 from anmok.collections.folder import content_hash
 from anmok.errors import PictureError, QueryError
 from anmok.files import write_whole
-from anmok.pictures import kind_of
 from anmok.serve.decoder import Thumbnail
+from anmok.serve.file_answer import FileAnswer
 from anmok.serve.names import upload_file
 from anmok.serve.pictures import MULTIPART, StoredPicture, UploadRoute, contents_of
 from anmok.serve.problems import ApiError
@@ -43,6 +43,7 @@ __all__ = ["router"]
 
 router = APIRouter(tags=["pictures"], route_class=UploadRoute, responses=PROBLEMS)
 KEPT_S = 86_400  # that a browser may keep a thumbnail
+DEEPEST = 16  # levels of a picture's metadata
 
 
 @router.post("/v1/collections/{name}/pictures", dependencies=[WRITES], openapi_extra=MULTIPART)
@@ -75,13 +76,13 @@ async def list_pictures(
         items = zip(part, collection.get(part), strict=True)
         return len(keys), [(key, dict(item.metadata)) for key, item in items if item is not None]
 
-    async with service.library.collection(name) as (opened, _):
+    async with service.library.collections.use(name) as (opened, _):
         total, found = await asyncio.to_thread(rows, opened.thing)
     shown = []
     for key, metadata in found:
-        number = service.library.id_of(key, metadata)
+        number = service.library.pictures.id_of(key, metadata)
         address = thumbnail_address(name, number)
-        shown.append(ListedPicture(id=number, metadata=service.library.shown(metadata), thumbnail=address))
+        shown.append(ListedPicture(id=number, metadata=service.library.pictures.shown(metadata), thumbnail=address))
     return Listed(total=total, pictures=shown)
 
 
@@ -92,11 +93,11 @@ async def delete_pictures(request: Request, name: str, body: DeleteRequest) -> D
 
     def delete(collection: Collection) -> int:
         if body.ids is not None:
-            named = (service.library.key_of(collection, number) for number in body.ids)
+            named = (service.library.pictures.key_of(collection, number) for number in body.ids)
             keys = [key for key in named if key is not None]
         else:
             keys = collection.keys(body.where)
-        folder = service.library.uploads_of(name)
+        folder = service.library.collections.uploads_of(name)
         files = _uploaded(folder, keys)
         with kept_in_step(folder, files, collection):
             deleted = collection.delete(keys)
@@ -106,8 +107,8 @@ async def delete_pictures(request: Request, name: str, body: DeleteRequest) -> D
             delete_empty_folders(folder, file)
         return deleted
 
-    async with service.library.collection(name) as (opened, _):
-        return Deleted(deleted=await service.library.change(name, opened, lambda: delete(opened.thing)))
+    async with service.library.collections.use(name) as (opened, _):
+        return Deleted(deleted=await service.library.collections.change(name, opened, lambda: delete(opened.thing)))
 
 
 @router.get("/v1/collections/{name}/thumbnail", response_class=Response)
@@ -116,7 +117,7 @@ async def thumbnail(
 ) -> Response:
     """A small JPEG of a picture."""
     service = service_of(request)
-    file = await service.library.file(name, id)
+    file = await service.library.pictures.file(name, id)
     try:
         (content,) = await service.decoders.run((Thumbnail(side), str(file)))
     except PictureError as error:
@@ -128,16 +129,15 @@ async def thumbnail(
 @router.get("/v1/collections/{name}/file", response_class=Response)
 async def original(request: Request, name: str, id: str) -> Response:
     """A picture as it is."""
-    service = service_of(request)
-    content = await service.library.content(name, id)
-    return Response(content, media_type=_media_type(content), headers={"Cache-Control": "private, max-age=60"})
+    file, size = await service_of(request).library.pictures.open(name, id)
+    return FileAnswer(file, size, headers={"Cache-Control": "private, max-age=60"})
 
 
 async def _take_in(request: Request, name: str, body: AddRequest, *, replace: bool) -> Added:
     service = service_of(request)
     wanted = [one if isinstance(one, NewPicture) else NewPicture(picture=one) for one in body.pictures]
     contents = await contents_of(request, [one.picture for one in wanted])
-    async with service.library.collection(name) as (opened, model):
+    async with service.library.collections.use(name) as (opened, model):
         encoded, sizes, failed = await model.encode_measured(contents, client=client(request))
         results = [
             AddedPicture(id=one.id, error=problem(failed[i])) if i in failed else _named(request, one, contents[i])
@@ -150,9 +150,9 @@ async def _take_in(request: Request, name: str, body: AddRequest, *, replace: bo
             indices = [int(encoded.indices[row]) for row in rows]
             known = Encoded(encoded[rows], [sizes[row] for row in rows])
             chosen = [(results[i].id or "", contents[i], wanted[i].metadata) for i in indices]
-            return _write(service.library.uploads_of(name), opened.thing, chosen, known)
+            return _write(service.library.collections.uploads_of(name), opened.thing, chosen, known)
 
-        report = await service.library.change(name, opened, write)
+        report = await service.library.collections.change(name, opened, write)
     return Added(added=report.added, changed=report.changed, unchanged=report.unchanged, results=results)
 
 
@@ -180,7 +180,7 @@ def _refuse(
     replace: bool,
 ) -> None:
     """Note what is wrong with ids and metadata."""
-    folder = service.library.uploads_of(name)
+    folder = service.library.collections.uploads_of(name)
     seen: set[str] = set()
     files: set[Path] = set()
     roots = {root.name for root in service.settings.roots}
@@ -189,8 +189,7 @@ def _refuse(
             continue
         try:
             file = upload_file(folder, result.id)
-            if reserved := [field for field in one.metadata or {} if field in OWN_FIELDS]:
-                raise ApiError(422, f"the field {reserved[0]!r} is kept by the collection itself: use another name")
+            _check_metadata(one.metadata or {}, service.settings.metadata_bytes)
             if result.id in seen:
                 raise ApiError(409, f"the id {result.id!r} is given twice")
             if not replace and result.id in collection:
@@ -203,6 +202,19 @@ def _refuse(
         except ApiError as error:
             result.error = problem(error)
         seen.add(result.id)
+
+
+def _check_metadata(metadata: dict[str, Any], most: int) -> None:
+    if reserved := [field for field in metadata if field in OWN_FIELDS]:
+        raise ApiError(422, f"the field {reserved[0]!r} is kept by the collection itself: use another name")
+    values: list[Any] = [metadata]
+    for _ in range(DEEPEST):
+        inner = (value.values() if isinstance(value, dict) else value for value in values)
+        values = [value for some in inner for value in some if isinstance(value, dict | list)]
+    if values:
+        raise ApiError(422, f"the metadata has more than {DEEPEST} levels: make it flatter")
+    if (size := len(json.dumps(metadata, ensure_ascii=False).encode("utf-8", "surrogatepass"))) > most:
+        raise ApiError(413, f"the metadata has {size:,} bytes as JSON, at most {most:,}: keep the rest elsewhere")
 
 
 def _write(
@@ -246,18 +258,3 @@ def _filter(where: str | None) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         raise QueryError('where is a filter as JSON, such as {"folder": "bags"}')
     return value
-
-
-MEDIA_TYPES = {
-    "JPEG": "image/jpeg",
-    "PNG": "image/png",
-    "GIF": "image/gif",
-    "WebP": "image/webp",
-    "AVIF": "image/avif",
-    "BMP": "image/bmp",
-}
-
-
-def _media_type(content: bytes) -> str:
-    """By what is in it; what no browser shows as a picture is only ever downloaded."""
-    return MEDIA_TYPES.get(kind_of(content) or "", "application/octet-stream")

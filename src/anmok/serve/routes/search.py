@@ -36,7 +36,7 @@ async def search(request: Request, body: SearchRequest) -> SearchResponse:
     """The pictures nearest to a query."""
     service = service_of(request)
     terms = _terms(body)
-    async with service.library.collection(body.collection) as (opened, model):
+    async with service.library.collections.use(body.collection) as (opened, model):
         vector, kinds = await vector_of(request, model, terms)
         with service.metrics.stage("search"):
             hits = await asyncio.to_thread(_hits, opened.thing, vector, kinds, body)
@@ -86,12 +86,12 @@ def _hits(collection: Collection, vector: Embeddings, kinds: Terms, body: Search
 
 
 def _shown(library: Library, collection: str, hit: Hit) -> HitModel:
-    number = library.id_of(hit.path, hit.metadata)
+    number = library.pictures.id_of(hit.path, hit.metadata)
     return HitModel(
         id=number,
         score=hit.score,
         cosine=hit.cosine,
         found=hit.found,
-        metadata=library.shown(hit.metadata),
+        metadata=library.pictures.shown(hit.metadata),
         thumbnail=thumbnail_address(collection, number),
     )
