@@ -4,6 +4,7 @@
         [--infinity PROGRAM]
     python benchmarks/serve.py steady [--share 0.7] [--seconds 30]
     python benchmarks/serve.py soak [--minutes 30] [--clients 8]
+    python benchmarks/serve.py size [--models anmok-mini ViT-B-32 ViT-B-16 ViT-L-14]
 
 `load`: so many clients ask again as soon as they are answered, with one picture or with 8 in a request; servers take
 turns. Requests a second, p50 and p99 of the seconds that a client waits. How much of it is the encoder: what anmok's
@@ -13,6 +14,7 @@ more than the encoder explains, which is what batching, decoding and queueing ad
 `steady`: requests come at random (Poisson) at a share of what the service can do at most, as users do; p50 and p99.
 `soak`: minutes of mixed requests (pictures embedded, recognised, replaced in a collection, searched for by words);
 errors, and the memory of the service and its decoders, every ten seconds.
+`size`: what a machine does with each model: one client with one picture, 8 clients with one each, 8 words; memory.
 
 Every embedding is compared with what the encoder gives offline (fp32), every other answer with the first of its kind: a
 wrong one is counted as an error. The load comes from this process, over sockets of its own; it takes its share of the
@@ -54,8 +56,9 @@ WORDS = ("a red bag", "a cat", "빨간 가방", "고양이", "a paper cup")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("load", "steady", "soak"))
+    parser.add_argument("what", choices=("load", "steady", "soak", "size"))
     parser.add_argument("--model", default="ViT-B-32")
+    parser.add_argument("--models", nargs="+", default=["anmok-mini", "ViT-B-32", "ViT-B-16", "ViT-L-14"])
     parser.add_argument("--clients", type=int, nargs="+")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8], help="pictures in a request")
     parser.add_argument("--seconds", type=float, default=8)
@@ -67,13 +70,21 @@ def main() -> None:
     options = parser.parse_args()
     print(machine(), flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        model = options.model
-        if not Path(model).is_dir():
-            random_checkpoint(model, Path(folder))
-            model = Path(folder) / "hf"
-        facts = {"load": load, "steady": steady, "soak": soak}[options.what](options, str(model), Path(folder))
+        if options.what == "size":
+            facts = {"rows": [size(model, source(model, Path(folder) / model), options) for model in options.models]}
+        else:
+            run = {"load": load, "steady": steady, "soak": soak}[options.what]
+            facts = run(options, source(options.model, Path(folder)), Path(folder))
     if options.keep:
         keep(options.keep, facts)
+
+
+def source(model: str, folder: Path) -> str:
+    """A folder, or anmok-mini, as it is; a size with random weights, written to a folder."""
+    if model == "anmok-mini" or Path(model).is_dir():
+        return model
+    random_checkpoint(model, folder)
+    return str(folder / "hf")
 
 
 def embedding(server: Server, model: str, batch: int) -> Load:
@@ -269,6 +280,23 @@ def mixed(server: Server, model: str) -> Load:
     for request in requests[2 : 4 * KEPT : 4]:  # something to be found from the start
         asked.once(request)
     return asked
+
+
+# --- size
+
+
+def size(name: str, model: str, options: argparse.Namespace) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as home, anmok_server(model, Path(home)) as server:
+        pictures = embedding(server, model, 1)
+        texts = [post("/v1/embed", "application/json", json.dumps({"texts": [word]}).encode()) for word in WORDS]
+        words = Load(server.port, texts, lambda _, body: b"embedding" in body)
+        row: dict[str, Any] = {"model": name}
+        for what, one, clients in (("one", pictures, 1), ("eight", pictures, 8), ("words", words, 8)):
+            one.closed(clients, 2.0)  # warm
+            row[what] = one.closed(clients, options.seconds).facts()
+        row["memory_mb"] = server.memory_mb()
+    print(json.dumps(row), flush=True)
+    return row
 
 
 if __name__ == "__main__":
