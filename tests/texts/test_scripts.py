@@ -5,6 +5,7 @@ import warnings
 
 import pytest
 
+import anmok
 from anmok.texts import Tokenizer, UnsupportedScriptWarning, unsupported_scripts, warn_unsupported_scripts
 
 SENTENCES = {
@@ -74,6 +75,13 @@ def test_separate_jamo_are_hangul(clip):
 def test_scripts_come_with_the_most_letters_first(clip):
     found = unsupported_scripts(clip, ["кот", SENTENCES["Hangul"], "bag 猫"])
     assert [one.script for one in found] == ["Hangul", "Cyrillic", "Han"]
+
+
+@pytest.mark.parametrize("words", [["레몬", "가죽"], ["컵"], ["뷁"], ["멜론 껍질"]])
+def test_a_costly_word_is_no_unknown_script(clip, words):
+    korean = anmok.load("anmok-mini").checkpoint.tokenizer
+    assert unsupported_scripts(korean, words) == []
+    assert [one.script for one in unsupported_scripts(clip, words)] == ["Hangul"]
 
 
 def test_which_texts_have_letters_of_it(clip):

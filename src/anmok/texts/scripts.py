@@ -30,6 +30,9 @@ MOST_TOKENS_PER_LETTER = 0.85
 MOST_TOKENS_PER_SYLLABLE = 1.3
 SYLLABLES = frozenset({"Ethiopic", "Han", "Hangul", "Hiragana", "Katakana"})
 UNKNOWN_WORDS = 0.5  # share of words with an unknown character from which a script is not carried
+# Single words cost a tokenizer more than its script does: few letters are measured together with these sentences.
+SAMPLES = {"Hangul": "빨간 가방을 든 사람이 공원에서 고양이와 강아지 사진을 찍고 있습니다"}
+FEW_LETTERS = 40
 WORDS_MEASURED = 200  # of each script; enough to judge, and a long list of labels stays cheap
 
 # First word of a letter's Unicode name → name of the script for people. Latin is left out:
@@ -153,12 +156,15 @@ def _script(character: str) -> str:
 
 
 def _measure(tokenizer: Tokenizer, script: str, runs: list[str], places: tuple[int, ...]) -> UnsupportedScript:
+    example = max(runs, key=len)
+    if script in SAMPLES and sum(map(len, runs)) < FEW_LETTERS:
+        runs = runs + [run for _, run in _runs(SAMPLES[script])]
     # A piece of its own for the start of a word says nothing about the script.
     pieces = [[piece for piece in tokenizer.pieces(run) if piece != "▁"] for run in runs]
     unknown = sum(tokenizer.unknown_piece in word for word in pieces) / len(runs)
     # One token for a word is as good as it gets, also where the word is a single letter.
     tokens = sum(len(word) for word in pieces if len(word) > 1)
-    return UnsupportedScript(script, max(runs, key=len), tokens / sum(map(len, runs)), unknown, places)
+    return UnsupportedScript(script, example, tokens / sum(map(len, runs)), unknown, places)
 
 
 def _carried(one: UnsupportedScript) -> bool:
