@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import weakref
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +19,9 @@ from anmok.loading import load
 from anmok.serve.batching import Batcher
 from anmok.serve.decoder import Measured
 from anmok.serve.problems import ApiError
+from anmok.serve.reading import Reading
+from anmok.serve.settling import TOWERS, Settling
+from anmok.settings import settings as usual_settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -52,7 +57,12 @@ class Model:
     metrics: Metrics
     megabytes: float
     used: float = field(default_factory=time.monotonic)
-    users: int = 0  # requests that hold it
+    users: int = 0  # requests and jobs that hold it
+
+    @property
+    def busy(self) -> bool:
+        """Whether anybody uses it, or waits for it."""
+        return bool(self.users or self.pictures.waiting or self.texts.waiting)
 
     async def encode_pictures(
         self, pictures: Sequence[bytes | ApiError], *, client: str = ""
@@ -107,6 +117,14 @@ def _size(size: NDArray[np.int64]) -> Size:
     return (width, height) if width and height else (None, None)
 
 
+def _loaded(source: str, precision: str) -> Encoder:
+    encoder = load(source, precision=precision)
+    if (precision if precision != "auto" else usual_settings().precision) not in ("auto", "fp32"):
+        for tower in TOWERS:
+            encoder.choice(tower)  # a precision that is asked for is judged now, not in the first request
+    return encoder
+
+
 class Models:
     """All models that requests may name; used from one event loop."""
 
@@ -114,6 +132,9 @@ class Models:
         self._settings, self._decoders, self._metrics, self._works = settings, decoders, metrics, works
         self._loaded: dict[str, Model] = {}
         self._loading: dict[str, asyncio.Task[Model]] = {}
+        self._made: weakref.WeakSet[Model] = weakref.WeakSet()  # also those that belong to recognisers
+        self._settling = Settling(lambda: self._made)
+        self.reading = Reading(settings.sources, lambda: self.loaded)
         self.unloading: Callable[[Model], None] = lambda model: None  # told of each that is let go
 
     @property
@@ -137,14 +158,17 @@ class Models:
         while self._loaded.get(model.name) is not model:  # let go again before it was used
             model = await self._get(model.name)
         model.users += 1
+        self._settling.stir()
         try:
             yield model
         finally:
             model.users -= 1
             model.used = time.monotonic()
+            self._settling.stir()
 
     def close(self) -> None:
         """Let go of all of them."""
+        self._settling.close()
         for model in self.loaded:
             self._unload(model)
 
@@ -162,8 +186,7 @@ class Models:
     async def _load(self, name: str) -> Model:
         source = self._settings.sources[name]
         try:
-            encoder = await asyncio.to_thread(load, source, precision=self._settings.precision)
-            model = self.of(name, encoder)
+            model = self.of(name, await asyncio.to_thread(_loaded, source, self._settings.precision))
             self._make_room(model.megabytes)
             self._loaded[name] = model
         except (AnmokError, OSError) as error:
@@ -176,26 +199,37 @@ class Models:
     def of(self, name: str, encoder: Encoder) -> Model:
         """Queues in front of an encoder. The caller closes it; it is not among those that requests may name."""
         settings, metrics = self._settings, self._metrics
+        encoder.settles = False  # requests do not wait for a measurement
 
         def pictures(items: list[Prepared]) -> list[Row]:
+            self._settling.stir()
             return list(encoder.encode_prepared(items).vectors)
 
         def texts(items: list[str]) -> list[Row]:
+            self._settling.stir()
             return list(encoder.encode_text(items).vectors)
 
         how: dict[str, Any] = {
             "size": settings.batch, "window_s": settings.window_ms / 1000, "waiting": settings.waiting
         }  # fmt: skip
+
+        def ran(tower: str, items: int, seconds: float) -> None:
+            metrics.ran(name, tower, items, seconds)
+            self._settling.stir()
+
         weights = sum(np.asarray(array).nbytes for array in encoder.checkpoint.weights.values())
-        return Model(
+        model = Model(
             name,
             encoder,
-            Batcher(pictures, **how, ran=lambda items, seconds: metrics.ran(name, "image", items, seconds)),
-            Batcher(texts, **how, ran=lambda items, seconds: metrics.ran(name, "text", items, seconds)),
+            Batcher(pictures, **how, ran=partial(ran, "image")),
+            Batcher(texts, **how, ran=partial(ran, "text")),
             self._decoders,
             metrics,
             GRAPH_SHARE * weights / 2**20,
         )
+        self._made.add(model)
+        self._settling.begin()
+        return model
 
     def _make_room(self, megabytes: float) -> None:
         """Let go of models that nobody uses, the longest unused first, until one more fits."""

@@ -32,10 +32,13 @@ async def classify(request: Request, body: ClassifyRequest) -> ClassifyResponse:
             message = f"{len(body.labels)} labels in one request, at most {service.settings.labels}: make a label set"
             raise ApiError(413, message)
         async with service.models.use(body.model) as model:
-            return await _answer(request, body, await service.library.ad_hoc(model, body.labels, body.templates), model)
+            classifier = await service.library.ad_hoc(model, body.labels, body.templates)
+            answer = await _answer(request, body, classifier, model)
+            answer.warnings = await service.models.reading.warnings(model, body.labels)
+            return answer
     if body.label_set is not None:
-        async with service.library.label_set(body.label_set) as (classifier, model):
-            return await _answer(request, body, classifier, model)
+        async with service.library.label_set(body.label_set) as (stored, model):
+            return await _answer(request, body, stored, model)
     async with service.library.recogniser(body.recogniser or "") as (recogniser, model):
         return await _answer(request, body, recogniser, model)
 
