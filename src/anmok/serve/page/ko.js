@@ -73,7 +73,7 @@ export default {
   "operator.prefix": "시작:",
   "operator.ge": "≥",
   "operator.le": "≤",
-  standOutCount: (n, more) => `뚜렷이 맞는 사진 ${n}장${more ? " 이상" : ""}`,
+  standOutCount: (n, more) => `맞는 사진 ${n}장${more ? " 이상" : ""}`,
   hitLabel: (name, score) => `${name}, 일치도 ${score}`,
   weaker: "여기부터는 뚜렷이 맞지 않습니다",
   showWeaker: "덜 맞는 사진도 보기",
