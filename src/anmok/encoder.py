@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from anmok.checkpoints import Checkpoint
     from anmok.features import Places
     from anmok.pictures import Prepared, Preparer
+    from anmok.runtime import Choice
     from anmok.runtime.dense import DenseTower
+    from anmok.runtime.trial import Tower
 
     Picture = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
@@ -41,12 +43,14 @@ class Encoder:
     `name`, `fingerprint`, `dimension`: of the checkpoint and its space.
     `logit_scale`, `logit_bias`: logits are `logit_scale * cosine + logit_bias` (bias 0 for CLIP).
     `score`: "softmax" (CLIP) or "sigmoid" (SigLIP), how logits become probabilities.
+    `settles`: whether "auto" measures amid long work how to go on; where not, whoever has it calls `settle`.
     """
 
     def __init__(self, checkpoint: Checkpoint, *, engine: str = "auto", precision: str = "auto") -> None:
         from anmok.runtime import open_towers
 
         self.checkpoint = checkpoint
+        self.settles = True
         self.precision = precision  # as asked for; what is used: `runs`
         if precision == "auto" and engine != "torch" and checkpoint.exports is None:
             self.precision = settings().precision
@@ -54,9 +58,36 @@ class Encoder:
         self._towers = open_towers(checkpoint, engine=engine, precision=self.precision, threads=self._threads)
         self._dense: DenseTower | None = None  # opened by `features`
 
-    def runs(self, tower: Literal["image", "text"]) -> str:
+    def runs(self, tower: Tower) -> str:
         """Engine and precision of a tower here and now, such as "onnxruntime fp32"."""
-        return self._towers.runs(tower)
+        return str(self.choice(tower).way)
+
+    def choice(self, tower: Tower) -> Choice:
+        """How a tower runs here and now, with what was measured: its speeds, and how near it stays to float32."""
+        return self._towers.choice(tower)
+
+    def settled(self, tower: Tower) -> bool:
+        """Whether a tower stays as it runs now; False where "auto" has yet to measure."""
+        return self._towers.settled(tower)
+
+    def due(self, tower: Tower) -> bool:
+        """Whether a tower has worked long enough that it is worth measuring how it runs best."""
+        return self._towers.due(tower)
+
+    def settle(self, tower: Tower, *, measure: bool = True) -> None:
+        """Where a tower is due, go on with the best engine and precision; other threads go on meanwhile.
+
+        Args:
+            tower: "image" or "text".
+            measure: False takes what another process found out, or else leaves it as it runs now. Measuring takes
+                tens of seconds.
+        """
+        self._towers.settle(tower, measure=measure)
+
+    def _worked(self, tower: Tower, seconds: float) -> None:
+        self._towers.worked(tower, seconds)
+        if self.settles:
+            self._towers.settle(tower)
 
     @property
     def name(self) -> str:
@@ -116,7 +147,7 @@ class Encoder:
                 if fresh := inputs.fresh(start, batch):
                     vectors.append(unit(self._run_image(fresh)))
                 advance(len(batch))
-                self._towers.worked("image", time.perf_counter() - began)
+                self._worked("image", time.perf_counter() - began)
                 began = time.perf_counter()
         return inputs.embeddings(vectors, self.dimension, self.fingerprint)
 
@@ -138,7 +169,10 @@ class Encoder:
         """
         if not pictures:
             return Embeddings(np.empty((0, self.dimension), np.float32), self.fingerprint)
-        return Embeddings(unit(self._run_image(list(pictures))), self.fingerprint)
+        began = time.perf_counter()
+        vectors = unit(self._run_image(list(pictures)))
+        self._worked("image", time.perf_counter() - began)
+        return Embeddings(vectors, self.fingerprint)
 
     def features(
         self,
@@ -215,7 +249,7 @@ class Encoder:
                 ids = self.checkpoint.tokenizer(distinct[start : start + CHUNK])
                 vectors[start : start + CHUNK] = unit(self._towers.text(ids, most=batch_size))
                 advance(len(ids))
-                self._towers.worked("text", time.perf_counter() - began)
+                self._worked("text", time.perf_counter() - began)
         row_of = {text: row for row, text in enumerate(distinct)}
         return Embeddings(vectors[[row_of[text] for text in items]], self.fingerprint)
 

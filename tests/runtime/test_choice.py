@@ -151,6 +151,49 @@ def test_long_work_measures_once_and_goes_on_with_the_best(monkeypatch):
     assert again.runs("text") == "onnxruntime fp32"
 
 
+def test_prepared_pictures_are_work_too(checkpoint, monkeypatch):
+    calls = []
+    monkeypatch.setattr(choosing, "choose", lambda checkpoint, tower, threads: calls.append(tower) or Choice())
+    encoder = Encoder(checkpoint)
+    prepared = [encoder.preparer()(np.zeros((20, 20, 3), np.uint8))]
+    encoder.encode_prepared(prepared)
+    assert calls == []
+    monkeypatch.setattr(towers, "PATIENCE", 1e-9)
+    encoder.encode_prepared(prepared)
+    assert calls == ["image"] and encoder.settled("image") and not encoder.settled("text")
+
+
+def test_who_settles_when_there_is_time_is_told_when_it_is_due(checkpoint, monkeypatch):
+    monkeypatch.setattr(choosing, "choose", None)  # whoever measures fails
+    encoder = Encoder(checkpoint)
+    encoder.settles = False
+    encoder.encode_text(["a"])
+    assert not encoder.due("text")
+    monkeypatch.setattr(towers, "PATIENCE", 0.0)
+    encoder.encode_text(["a"])
+    assert encoder.due("text") and not encoder.settled("text")
+    encoder.settle("text", measure=False)
+    assert encoder.settled("text") and not encoder.due("text") and encoder.choice("text") == Choice()
+
+
+@pytest.mark.usefixtures("slow")
+def test_what_another_process_found_is_taken_without_measuring(checkpoint, monkeypatch):
+    encoder, other = Encoder(checkpoint), Encoder(checkpoint)
+    monkeypatch.setattr(towers, "PATIENCE", 0.0)
+    assert encoder.choice("text") == Choice()
+    other.settle("text")
+    monkeypatch.setattr(choosing, "choose", None)
+    encoder.settle("text", measure=False)
+    assert encoder.choice("text") == other.choice("text") != Choice()
+    assert Encoder(checkpoint).settled("text")
+
+
+def test_what_was_asked_for_is_settled(checkpoint):
+    exact = Encoder(checkpoint, precision="fp32")
+    assert exact.settled("image") and not exact.due("image")
+    assert Encoder(checkpoint, engine="torch").settled("image")
+
+
 @pytest.mark.parametrize("damage", [{}, {"way": {"engine": "x"}, "certificate": None}, {"way": None}])
 def test_a_record_of_another_shape_is_not_trusted(checkpoint, damage):
     folder = cache.folder_of(cache.made_with(checkpoint.fingerprint, 1))

@@ -1,15 +1,17 @@
-"""Real services on real sockets, the tiny model behind them; jobs whose functions wait for the test."""
+"""Real services on real sockets, the tiny model behind them; a browser; jobs whose functions wait for the test."""
 
 from __future__ import annotations
 
 import base64
 import io
+import shutil
 import socket
 import threading
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -56,13 +58,13 @@ def serve(tiny_folder, tmp_path_factory):
     Any field of ServiceSettings can be given. Unless it is: a home of its own, the tiny model under the name "tiny",
     one decoder, a port that is free.
     """
-    with ExitStack() as running, pytest.MonkeyPatch.context() as patch:
+    with ExitStack() as started, pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANMOK_HOME", str(tmp_path_factory.getbasetemp() / "anmok-home"))  # as for every test
 
         def start(**wanted: Any) -> Served:
             usual = {"home": tmp_path_factory.mktemp("service"), "models": (f"tiny={tiny_folder}",)}
             usual |= {"precision": "fp32", "decoders": 1, "port": 0}
-            return running.enter_context(_running(ServiceSettings(**{**usual, **wanted})))
+            return started.enter_context(running(ServiceSettings(**{**usual, **wanted})))
 
         yield start
 
@@ -101,7 +103,8 @@ def busy_once(monkeypatch):
 
 
 @contextmanager
-def _running(settings: ServiceSettings) -> Iterator[Served]:
+def running(settings: ServiceSettings) -> Iterator[Served]:
+    """A service in a thread of this process."""
     app = create_app(settings)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = uvicorn.Server(server_config(app, settings, grace_s=5))
@@ -141,6 +144,63 @@ def drawn():
 def uri():
     """`uri(content)` → a data URI."""
     return data_uri
+
+
+# --- the web page
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.fail("the tests of the page need Chromium: apt-get install chromium (or put chrome on the PATH)")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=QUIET)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser, service):
+    """Open the page: `visit("search?c=shapes")` → the browser's page. Nothing may go elsewhere, nothing may go wrong.
+
+    `refused`: HTTP statuses that the test brings about; the browser writes each to its console.
+    """
+    contexts = []
+    complaints = []
+
+    def open_page(where="search", *, address=None, refused=(), **how):
+        how = {"viewport": {"width": 1100, "height": 800}, "locale": "en-US", "reduced_motion": "reduce", **how}
+        address = address or service.address
+        context = browser.new_context(**how)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("pageerror", lambda error: complaints.append(f"{error}"))
+
+        def heard(message):
+            expected = "Failed to load resource" in message.text and any(f"{one}" in message.text for one in refused)
+            if message.type in ("error", "warning") and not expected:
+                complaints.append(message.text)
+
+        def asked(request):
+            if urlsplit(request.url).scheme not in ("blob", "data") and not request.url.startswith(address):
+                complaints.append(f"the page asked {request.url}")
+
+        page.on("console", heard)
+        page.on("request", asked)
+        page.goto(f"{address}/#/{where}")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not complaints
 
 
 # --- jobs

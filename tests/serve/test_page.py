@@ -2,63 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import re
-import shutil
 from importlib.resources import files
-from urllib.parse import urlsplit
 
 import httpx2 as httpx
 import pytest
-from PIL import Image, ImageDraw
-from playwright.sync_api import expect, sync_playwright
+from PIL import Image
+from playwright.sync_api import expect
 
-COLORS, SHAPES = ("red", "blue", "green", "yellow"), ("circle", "square", "triangle")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+from .browsing import COLORS, chosen, fill, give, named, shape, shown_first, tiles
+
 PAGE = files("anmok.serve") / "page"
 SCREENS = ("search", "recognize", "collections", "collections/shapes", "status")
-
-GIVE = """([kind, files]) => {
-  const carried = new DataTransfer();
-  for (const [name, content] of files) {
-    const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
-    carried.items.add(new File([bytes], name, {type: name.endsWith('.png') ? 'image/png' : ''}));
-  }
-  const how = {bubbles: true, cancelable: true};
-  document.activeElement.dispatchEvent(kind === 'paste'
-    ? new ClipboardEvent(kind, {...how, clipboardData: carried})
-    : new DragEvent(kind, {...how, dataTransfer: carried}));
-}"""  # what a browser does when files are dropped or pasted
-
-
-def shape(color: str, kind: str) -> bytes:
-    picture = Image.new("RGB", (96, 96), "white")
-    brush = ImageDraw.Draw(picture)
-    if kind == "circle":
-        brush.ellipse((14, 14, 82, 82), fill=color)
-    elif kind == "square":
-        brush.rectangle((16, 16, 80, 80), fill=color)
-    else:
-        brush.polygon([(48, 12), (86, 82), (10, 82)], fill=color)
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return file.getvalue()
-
-
-def named(color: str, kind: str) -> tuple[str, bytes]:
-    return f"{color}-{kind}.png", shape(color, kind)
-
-
-def chosen(*given: tuple[str, bytes]) -> list[dict[str, object]]:
-    """Files for a file field."""
-    return [{"name": name, "mimeType": "image/png", "buffer": content} for name, content in given]
-
-
-def give(page, kind, *given) -> None:
-    """Drop or paste files."""
-    page.evaluate(GIVE, [kind, [[name, base64.b64encode(content).decode()] for name, content in given]])
 
 
 @pytest.fixture(scope="module")
@@ -78,79 +34,6 @@ def service(serve, roots):
     with httpx.Client(base_url=served.address, timeout=60) as client:
         fill(client)
     return served
-
-
-def fill(client) -> None:
-    client.post("/v1/collections", json={"name": "shapes"}).raise_for_status()
-    pictures = [
-        {
-            "id": f"{color}/{kind}.png",
-            "picture": base64.b64encode(shape(color, kind)).decode(),
-            "metadata": {"corners": corners},
-        }
-        for color in COLORS
-        for corners, kind in zip((0, 4, 3), SHAPES, strict=True)
-    ]
-    client.post("/v1/collections/shapes/pictures", json={"pictures": pictures}).raise_for_status()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.fail("the tests of the page need Chromium: apt-get install chromium (or put chrome on the PATH)")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=QUIET)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def visit(browser, service):
-    """Open the page: `visit("search?c=shapes")` → the browser's page. Nothing may go elsewhere, nothing may go wrong.
-
-    `refused`: HTTP statuses that the test brings about; the browser writes each to its console.
-    """
-    contexts = []
-    complaints = []
-
-    def open_page(where="search", *, address=None, refused=(), **how):
-        how = {"viewport": {"width": 1100, "height": 800}, "locale": "en-US", "reduced_motion": "reduce", **how}
-        address = address or service.address
-        context = browser.new_context(**how)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(10_000)
-        page.on("pageerror", lambda error: complaints.append(f"{error}"))
-
-        def heard(message):
-            expected = "Failed to load resource" in message.text and any(f"{one}" in message.text for one in refused)
-            if message.type in ("error", "warning") and not expected:
-                complaints.append(message.text)
-
-        def asked(request):
-            if urlsplit(request.url).scheme not in ("blob", "data") and not request.url.startswith(address):
-                complaints.append(f"the page asked {request.url}")
-
-        page.on("console", heard)
-        page.on("request", asked)
-        page.goto(f"{address}/#/{where}")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert not complaints
-
-
-def tiles(page):
-    return page.locator(".tile")
-
-
-def shown_first(page, picture: str) -> None:
-    """The best hit is this one."""
-    expect(page.locator(".tile img").first).to_have_attribute("src", re.compile(re.escape(picture.replace("/", "%2F"))))
-    expect(tiles(page).first).to_have_accessible_name(re.compile("match"))
 
 
 # --- search
@@ -373,7 +256,10 @@ def test_a_folder_of_the_server_is_taken_in_and_watched(visit, service):
         job = page.locator(".jobs .job")
         expect(job).to_contain_text("done", timeout=20_000)
         expect(job).to_contain_text("2 new")
-        expect(page.locator(".failures").last).to_contain_text("1 could not be taken in")
+        failures = page.locator(".failures").last
+        expect(failures).to_contain_text("1 could not be taken in")
+        failures.locator("summary").click()
+        expect(failures.locator("li")).to_contain_text(re.compile("torn.png.*is truncated"))
         expect(page.get_by_text("2 pictures")).to_be_visible()
         page.close()  # it would still fetch thumbnails
         client.delete("/v1/collections/signs").raise_for_status()

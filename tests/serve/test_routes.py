@@ -291,7 +291,11 @@ def test_a_recogniser_is_served_by_its_name(api, offline, drawn, uri):
 def test_status_models_and_metrics_tell_what_is_so(api):
     status = told(api.get("/v1/status"), 200)
     assert [model["name"] for model in status["models"]] == ["tiny", "wider"] and status["roots"] == ["photos"]
-    assert status["models"][0]["image"] == "onnxruntime fp32" and status["keys_required"] is False
+    assert status["models"][0]["image"] == {
+        **{"runs": "onnxruntime fp32", "engine": "onnxruntime", "precision": "fp32"},
+        **{"settled": True, "fidelity": None, "speedup": None},
+    }
+    assert status["keys_required"] is False
     assert [one["id"] for one in told(api.get("/v1/models"), 200)["data"]] == ["tiny", "wider"]
     text = api.get("/metrics").text
     assert 'anmok_requests_total{method="POST",route="/v1/embed",status="200"}' in text

@@ -5,6 +5,7 @@ import warnings
 
 import pytest
 
+import anmok
 from anmok.texts import Tokenizer, UnsupportedScriptWarning, unsupported_scripts, warn_unsupported_scripts
 
 SENTENCES = {
@@ -76,6 +77,26 @@ def test_scripts_come_with_the_most_letters_first(clip):
     assert [one.script for one in found] == ["Hangul", "Cyrillic", "Han"]
 
 
+@pytest.mark.parametrize("words", [["레몬", "가죽"], ["컵"], ["뷁"], ["멜론 껍질"]])
+def test_a_costly_word_is_no_unknown_script(clip, words):
+    korean = anmok.load("anmok-mini").checkpoint.tokenizer
+    assert unsupported_scripts(korean, words) == []
+    assert [one.script for one in unsupported_scripts(clip, words)] == ["Hangul"]
+
+
+def test_which_texts_have_letters_of_it(clip):
+    (hangul, cyrillic) = unsupported_scripts(clip, ["a cat", "고양이 사진", "кот", "", "cat 고양이 고양이"])
+    assert (hangul.script, hangul.places) == ("Hangul", (1, 4))
+    assert (cyrillic.script, cyrillic.places) == ("Cyrillic", (2,))
+
+
+def test_the_way_out_is_a_model_that_carries_the_script(clip):
+    (hangul, cyrillic) = unsupported_scripts(clip, ["고양이 사진", "кот"])
+    assert "anmok-mini" in hangul.way_out
+    assert "anmok-mini" not in cyrillic.way_out
+    assert "SigLIP 2" in cyrillic.way_out
+
+
 def test_warning_names_script_example_and_way_out_once():
     tokenizer = Tokenizer.clip()
     with pytest.warns(
@@ -85,7 +106,7 @@ def test_warning_names_script_example_and_way_out_once():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_unsupported_scripts(tokenizer, ["고양이", "강아지", "cat"])
-    with pytest.warns(UnsupportedScriptWarning, match="Cyrillic"):
+    with pytest.warns(UnsupportedScriptWarning, match=r"Cyrillic.*such as a multilingual SigLIP 2"):
         warn_unsupported_scripts(tokenizer, ["고양이 кошка"])
 
 

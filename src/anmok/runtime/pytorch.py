@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anmok.checkpoints import Checkpoint
+    from anmok.runtime.choice import Choice
     from anmok.runtime.trial import Feed, Tower
 
 __all__ = ["TorchSession", "TorchTowers", "gpu", "installed"]
@@ -57,11 +58,24 @@ class TorchTowers:
 
         return from_weights(self._checkpoint.spec, self._checkpoint.weights).to(self._device)
 
-    def runs(self, tower: Tower) -> str:
+    def choice(self, tower: Tower) -> Choice:
         """Always the same."""
-        return "torch fp32"
+        from anmok.runtime.choice import Choice, Way
+
+        return Choice(Way("torch", "fp32"))
 
     def worked(self, tower: Tower, seconds: float) -> None:
+        """There is nothing to choose."""
+
+    def due(self, tower: Tower) -> bool:
+        """There is nothing to choose."""
+        return False
+
+    def settled(self, tower: Tower) -> bool:
+        """It was asked for."""
+        return True
+
+    def settle(self, tower: Tower, *, measure: bool = True) -> None:
         """There is nothing to choose."""
 
     def image(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -41,8 +41,8 @@ class PrecisionRefused(UserWarning):
 class Towers(Protocol):
     """What every engine offers. Embeddings are float32 [n, d], not yet of unit length."""
 
-    def runs(self, tower: Tower) -> str:
-        """Engine and precision of a tower, such as "onnxruntime fp32"."""
+    def choice(self, tower: Tower) -> Choice:
+        """How a tower runs here and now, with what was measured."""
 
     @property
     def shrinks(self) -> bool:
@@ -50,6 +50,15 @@ class Towers(Protocol):
 
     def worked(self, tower: Tower, seconds: float) -> None:
         """Tell that a tower and what feeds it have worked so long; after a while it is worth measuring."""
+
+    def due(self, tower: Tower) -> bool:
+        """Whether it has worked long enough to be worth measuring, and was not measured yet."""
+
+    def settled(self, tower: Tower) -> bool:
+        """Whether it stays as it runs now."""
+
+    def settle(self, tower: Tower, *, measure: bool = True) -> None:
+        """Where it is due, go on with what is found best; without `measure`, with what was found before, if it was."""
 
     def image(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed pictures uint8 [n, h, w, 3] as `Transform` yields them."""
@@ -67,8 +76,8 @@ def open_towers(checkpoint: Checkpoint, *, engine: str = "auto", precision: str 
     """Open a checkpoint's towers.
 
     With both "auto", a tower runs as was found best on this machine before; else in float32 in ONNX Runtime, until it
-    has worked for PATIENCE seconds: then the engines and precisions are measured, and the best that stays near enough
-    to float32 goes on (see `choose`).
+    has worked for PATIENCE seconds: then it is `due`, and `settle` measures the engines and precisions, and goes on
+    with the best that stays near enough to float32 (see `choose`).
 
     Args:
         checkpoint: spec, weights and transform.
@@ -107,7 +116,8 @@ class _GraphTowers:
         self._may_settle = (engine, precision) == ("auto", "auto") and checkpoint.exports is None
         self._choices: dict[Tower, Choice] = {}
         self._sessions: dict[Tower, Session] = {}
-        self._spent: dict[Tower, float] = {"image": 0.0, "text": 0.0}  # seconds of work, while nothing is chosen
+        self._spent: dict[Tower, float] = {"image": 0.0, "text": 0.0}  # seconds of work
+        self._settled: set[Tower] = set()  # what was measured for these is known
         self._opening, self._settling = RLock(), Lock()
         if (engine, precision) != ("auto", "auto") and not ways(checkpoint, engine=engine, precision=precision):
             why = "its ready ONNX graphs run as they are"
@@ -120,10 +130,6 @@ class _GraphTowers:
                 f"{checkpoint.name} cannot run with engine={engine!r}, precision={precision!r} here: {why}. "
                 "Leave precision at auto"
             )
-
-    def runs(self, tower: Tower) -> str:
-        """Engine and precision of a tower, such as "onnxruntime fp32"."""
-        return str(self._choice(tower).way)
 
     def image(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed pictures uint8 [n, h, w, 3]; float32 [n, d]."""
@@ -144,7 +150,7 @@ class _GraphTowers:
     def text(self, ids: NDArray[np.int64], *, most: int = 256) -> NDArray[np.float32]:
         """Embed token ids int64 [n, l], at most so many a run; float32 [n, d]."""
         words = self._checkpoint.spec.text
-        if shares_beginnings(self._checkpoint) and self._choice("text").way.engine != "torch":
+        if shares_beginnings(self._checkpoint) and self.choice("text").way.engine != "torch":
             lengths = (ids == words.eos_token).argmax(axis=1) + 1  # the first end; a text without one ends at once
             return run_texts(ids, lengths, self._run_texts, nothing=no_past(words), most=most)
         exports = self._checkpoint.exports
@@ -169,30 +175,43 @@ class _GraphTowers:
     @property
     def shrinks(self) -> bool:
         """Whether large JPEGs may be decoded no larger than needed: where that was measured to be near enough."""
-        return self._choice("image").shrinks
+        return self.choice("image").shrinks
 
     def worked(self, tower: Tower, seconds: float) -> None:
-        """After PATIENCE seconds of work without a choice, make one; other threads go on meanwhile."""
-        from anmok.runtime.choice import choose, known_choice
-
+        """Count the seconds of work."""
         self._spent[tower] += seconds
-        if not self._may_settle or self._spent[tower] < PATIENCE or not self._settling.acquire(blocking=False):
+
+    def due(self, tower: Tower) -> bool:
+        """Whether it has worked for PATIENCE seconds without a choice."""
+        return self._may_settle and tower not in self._settled and self._spent[tower] >= PATIENCE
+
+    def settled(self, tower: Tower) -> bool:
+        """Whether its choice is made, or was asked for."""
+        self.choice(tower)
+        return not self._may_settle or tower in self._settled
+
+    def settle(self, tower: Tower, *, measure: bool = True) -> None:
+        """Where it is due, choose; other threads go on meanwhile."""
+        from anmok.runtime.choice import Choice, choose, known_choice
+
+        if not self.due(tower) or not self._settling.acquire(blocking=False):
             return
         try:
-            if self._spent[tower] >= PATIENCE:
-                known = known_choice(self._checkpoint, tower, self._threads)  # another process may have been quicker
-                choice = known or choose(self._checkpoint, tower, self._threads)
-                session = self._opened(tower, choice)
+            if self.due(tower):
+                found = known_choice(self._checkpoint, tower, self._threads)  # another process may have been quicker
+                if found is None:
+                    found = choose(self._checkpoint, tower, self._threads) if measure else Choice()
+                session = self._opened(tower, found)
                 with self._opening:
-                    self._choices[tower], self._sessions[tower] = choice, session
-                self._spent[tower] = float("-inf")
+                    self._choices[tower], self._sessions[tower] = found, session
+                self._settled.add(tower)
         finally:
             self._settling.release()
 
     def _session(self, tower: Tower) -> Session:
         with self._opening:
             if tower not in self._sessions:
-                self._sessions[tower] = self._opened(tower, self._choice(tower))
+                self._sessions[tower] = self._opened(tower, self.choice(tower))
             return self._sessions[tower]
 
     def _opened(self, tower: Tower, choice: Choice) -> Session:
@@ -206,7 +225,8 @@ class _GraphTowers:
             return session
         return open_tower(self._checkpoint, tower, choice.way, threads=self._threads)
 
-    def _choice(self, tower: Tower) -> Choice:
+    def choice(self, tower: Tower) -> Choice:
+        """How a tower runs; where a precision is asked for that was not judged before, it is now."""
         from anmok.runtime.choice import EXACT, Choice, Way, choose, known_choice
 
         with self._opening:
@@ -221,6 +241,8 @@ class _GraphTowers:
                 )
                 if known is None and self._precision != "auto":
                     known = choose(self._checkpoint, tower, self._threads, **asked)
+                if known is not None:
+                    self._settled.add(tower)
                 choice = known or Choice()
                 if self._precision not in ("auto", choice.way.precision):
                     self._tell_refusal(tower, choice)

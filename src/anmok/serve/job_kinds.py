@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
+from copy import copy
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from anmok.collections import Collection
@@ -17,6 +18,7 @@ from anmok.serve.tasks import index_folder, re_encode
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
+    from anmok.encoder import Encoder
     from anmok.serve.jobs import JobKind
     from anmok.serve.library import Library
     from anmok.serve.models import Model
@@ -42,7 +44,7 @@ def _index(library: Library, loop: asyncio.AbstractEventLoop, arguments: dict[st
     with _told():
         path, model = _from_loop(loop, library.collections.found(arguments["collection"]))
         folder = library.roots.folder(arguments["folder"])
-    with _held(library, loop, model) as used, Collection(path, encoder=used.encoder) as collection:
+    with _held(library, loop, model) as used, Collection(path, encoder=_settling(used.encoder)) as collection:
         return index_folder(collection, folder, verify=arguments["verify"], retry=arguments["retry"])
 
 
@@ -57,9 +59,16 @@ def _re_encode(library: Library, loop: asyncio.AbstractEventLoop, arguments: dic
         Collection(path, encoder=old.encoder) as collection,
     ):
         try:
-            return re_encode(collection, new.encoder, **how)
+            return re_encode(collection, _settling(new.encoder), **how)
         finally:
             loop.call_soon_threadsafe(library.collections.retire, name)
+
+
+def _settling(encoder: Encoder) -> Encoder:
+    """The same encoder, which measures amid long work how to go on: a job can wait for that, requests cannot."""
+    own = copy(encoder)
+    own.settles = True
+    return own
 
 
 @contextmanager

@@ -46,6 +46,14 @@ class Metrics:
         self.waiting = Gauge("anmok_waiting_items", "Items that wait for a model.", ["model", "tower"], registry=kept)
         self.errors = Counter("anmok_errors", "Errors, of requests and of single items.", ["code"], registry=kept)
         self.models = Gauge("anmok_model_loaded", "1 for each loaded model.", ["model", "image", "text"], registry=kept)
+        self.settled = Gauge(
+            "anmok_tower_settled", "1 where a tower stays as it runs; 0 while it has yet to be measured.",
+            ["model", "tower"], registry=kept,
+        )  # fmt: skip
+        self.fidelity = Gauge(
+            "anmok_tower_fidelity", "Mean cosine of a tower's embeddings with those in float32.",
+            ["model", "tower", "precision"], registry=kept,
+        )  # fmt: skip
         self.decoders_lost = Gauge(
             "anmok_decoders_lost", "Decoders that died or were stopped at a picture.", registry=kept
         )

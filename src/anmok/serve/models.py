@@ -7,6 +7,7 @@ import logging
 import time
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from anmok.loading import load
 from anmok.serve.batching import Batcher
 from anmok.serve.decoder import Measured
 from anmok.serve.problems import ApiError
+from anmok.serve.reading import Reading
+from anmok.serve.settling import TOWERS, Settling
+from anmok.settings import settings as usual_settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -53,7 +57,12 @@ class Model:
     metrics: Metrics
     megabytes: float
     used: float = field(default_factory=time.monotonic)
-    users: int = 0  # requests that hold it
+    users: int = 0  # requests and jobs that hold it
+
+    @property
+    def busy(self) -> bool:
+        """Whether anybody uses it, or waits for it."""
+        return bool(self.users or self.pictures.waiting or self.texts.waiting)
 
     async def encode_pictures(
         self, pictures: Sequence[bytes | ApiError], *, client: str = ""
@@ -120,6 +129,14 @@ def _size(size: NDArray[np.int64]) -> Size:
     return (width, height) if width and height else (None, None)
 
 
+def _loaded(source: str, precision: str) -> Encoder:
+    encoder = load(source, precision=precision)
+    if (precision if precision != "auto" else usual_settings().precision) not in ("auto", "fp32"):
+        for tower in TOWERS:
+            encoder.choice(tower)  # a precision that is asked for is judged now, not in the first request
+    return encoder
+
+
 class Models:
     """All models that requests may name; used from one event loop."""
 
@@ -128,6 +145,8 @@ class Models:
         self._loaded: dict[str, Model] = {}
         self._loading: dict[str, asyncio.Task[Model]] = {}
         self._added: list[Model] = []
+        self._settling = Settling(lambda: [*self._loaded.values(), *self._added])
+        self.reading = Reading(settings.sources, lambda: self.loaded)
         self.unloading: Callable[[Model], None] = lambda model: None  # told of each that is let go
 
     @property
@@ -150,8 +169,12 @@ class Models:
         model = await self._get(name or self.names[0])
         while self._loaded.get(model.name) is not model:  # let go again before it was used
             model = await self._get(model.name)
-        with model.held():
-            yield model
+        self._settling.stir()
+        try:
+            with model.held():
+                yield model
+        finally:
+            self._settling.stir()
 
     def add(self, name: str, encoder: Encoder) -> Model:
         """A model that requests do not name, such as a recogniser's own: it takes its share of the memory like others.
@@ -170,6 +193,7 @@ class Models:
 
     def close(self) -> None:
         """Let go of all of them."""
+        self._settling.close()
         for model in self.loaded:
             self._unload(model)
 
@@ -187,8 +211,7 @@ class Models:
     async def _load(self, name: str) -> Model:
         source = self._settings.sources[name]
         try:
-            encoder = await asyncio.to_thread(load, source, precision=self._settings.precision)
-            model = self.of(name, encoder)
+            model = self.of(name, await asyncio.to_thread(_loaded, source, self._settings.precision))
             self._make_room(model.megabytes)
             self._loaded[name] = model
         except (AnmokError, OSError) as error:
@@ -201,22 +224,31 @@ class Models:
     def of(self, name: str, encoder: Encoder) -> Model:
         """Queues in front of an encoder."""
         settings, metrics, runs = self._settings, self._metrics, self._metrics.tracing.runs
+        encoder.settles = False  # requests do not wait for a measurement
 
         def pictures(items: list[Prepared]) -> list[Row]:
+            self._settling.stir()
             return list(encoder.encode_prepared(items).vectors)
 
         def texts(items: list[str]) -> list[Row]:
+            self._settling.stir()
             return list(encoder.encode_text(items).vectors)
 
         how: dict[str, Any] = {
             "size": settings.batch, "window_s": settings.window_ms / 1000, "waiting": settings.waiting
         }  # fmt: skip
+
+        def ran(tower: str, items: int, seconds: float) -> None:
+            metrics.ran(name, tower, items, seconds)
+            self._settling.stir()
+
         weights = sum(np.asarray(array).nbytes for array in encoder.checkpoint.weights.values())
+        self._settling.begin()
         return Model(
             name,
             encoder,
-            Batcher(runs(name, "image", pictures), **how, ran=lambda items, s: metrics.ran(name, "image", items, s)),
-            Batcher(runs(name, "text", texts), **how, ran=lambda items, s: metrics.ran(name, "text", items, s)),
+            Batcher(runs(name, "image", pictures), **how, ran=partial(ran, "image")),
+            Batcher(runs(name, "text", texts), **how, ran=partial(ran, "text")),
             self._decoders,
             metrics,
             GRAPH_SHARE * weights / 2**20,

@@ -32,6 +32,7 @@ __all__ = [
     "LabelNames",
     "LabelSetDetail",
     "LabelSetFacts",
+    "LabelSetMade",
     "LabelSetRequest",
     "LabelSets",
     "LabelsChanged",
@@ -43,6 +44,7 @@ __all__ = [
     "SearchRequest",
     "SearchResponse",
     "SubFolder",
+    "WarningModel",
 ]
 
 PICTURE = "data:image/gif;base64,R0lGODlhAQABAIAAAP8AAP///yH5BAAAAAAALAAAAAABAAEAAAICRAEAOw=="  # one red pixel
@@ -60,6 +62,20 @@ class Problem(BaseModel):
 
     code: str
     message: str
+
+
+class WarningModel(BaseModel):
+    """Something to know of an answer that is given all the same.
+
+    `unsupported_script`: `items` (labels, texts or terms of the request, by number from 0) are in a `script` that the
+    model cannot read; `models` are those served here that can.
+    """
+
+    code: Literal["unsupported_script"]
+    message: str
+    items: list[int]
+    script: str
+    models: list[str]
 
 
 class Asked(BaseModel):
@@ -117,10 +133,11 @@ class Classified(BaseModel):
 
 
 class ClassifyResponse(BaseModel):
-    """One result for each picture, in order."""
+    """One result for each picture, in order. `warnings`: of the labels of the request."""
 
     model: str
     results: list[Classified]
+    warnings: list[WarningModel] = []
 
 
 # --- embed
@@ -151,12 +168,13 @@ class Embedded(BaseModel):
 
 
 class EmbedResponse(BaseModel):
-    """Only embeddings of equal fingerprints can be compared."""
+    """Only embeddings of equal fingerprints can be compared. `warnings`: of the texts."""
 
     model: str
     fingerprint: str
     dimension: int
     results: list[Embedded]
+    warnings: list[WarningModel] = []
 
 
 # --- search
@@ -199,11 +217,12 @@ class HitModel(BaseModel):
 
 
 class SearchResponse(BaseModel):
-    """Best first. `found`: whether any hit fits at all."""
+    """Best first. `found`: whether any hit fits at all. `warnings`: of the terms, in the order of the query."""
 
     collection: str
     found: bool
     hits: list[HitModel]
+    warnings: list[WarningModel] = []
 
 
 # --- collections
@@ -438,6 +457,12 @@ class LabelSetFacts(BaseModel):
     threshold: float
 
 
+class LabelSetMade(LabelSetFacts):
+    """A new label set. `warnings`: of its labels, with their synonyms and Korean names."""
+
+    warnings: list[WarningModel] = []
+
+
 class LabelSets(BaseModel):
     """All of them; what cannot be opened is listed in `errors`."""
 
@@ -469,12 +494,13 @@ class LabelNames(Asked):
 
 
 class LabelsChanged(BaseModel):
-    """Names."""
+    """Names. `warnings`: of the labels of the request."""
 
     added: list[str] = []
     changed: list[str] = []
     unchanged: list[str] = []
     deleted: list[str] = []
+    warnings: list[WarningModel] = []
 
 
 class CalibrateRequest(Asked):

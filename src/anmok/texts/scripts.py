@@ -30,6 +30,9 @@ MOST_TOKENS_PER_LETTER = 0.85
 MOST_TOKENS_PER_SYLLABLE = 1.3
 SYLLABLES = frozenset({"Ethiopic", "Han", "Hangul", "Hiragana", "Katakana"})
 UNKNOWN_WORDS = 0.5  # share of words with an unknown character from which a script is not carried
+# Single words cost a tokenizer more than its script does: few letters are measured together with these sentences.
+SAMPLES = {"Hangul": "빨간 가방을 든 사람이 공원에서 고양이와 강아지 사진을 찍고 있습니다"}
+FEW_LETTERS = 40
 WORDS_MEASURED = 200  # of each script; enough to judge, and a long list of labels stays cheap
 
 # First word of a letter's Unicode name → name of the script for people. Latin is left out:
@@ -75,25 +78,42 @@ class UnsupportedScript:
     """A script that a tokenizer cannot carry.
 
     `example` is a word of it from the texts, `tokens_per_letter` the mean over them (a word that
-    is one token counts as free), `unknown` the share of words that hold a character which the tokenizer does not have.
+    is one token counts as free), `unknown` the share of words that hold a character which the tokenizer does not have,
+    `places` the texts that have letters of it, by number.
     """
 
     script: str
     example: str
     tokens_per_letter: float
     unknown: float
+    places: tuple[int, ...]
+
+    @property
+    def reason(self) -> str:
+        """Why the tokenizer ("it") cannot carry the script."""
+        if self.unknown > UNKNOWN_WORDS:
+            return "it does not know these characters"
+        return f"it spends {self.tokens_per_letter:.1f} tokens on a letter, as on a script that it never learned"
+
+    @property
+    def way_out(self) -> str:
+        """Models that carry the script, in words."""
+        multilingual = "a multilingual SigLIP 2"
+        return f"anmok-mini (Korean and English) or {multilingual}" if self.script == "Hangul" else multilingual
 
 
 def unsupported_scripts(tokenizer: Tokenizer, texts: Iterable[str]) -> list[UnsupportedScript]:
     """The scripts in `texts` that `tokenizer` cannot carry, most letters first; empty where all is well."""
     found: dict[str, list[str]] = defaultdict(list)
-    for text in texts:
+    places: dict[str, dict[int, None]] = defaultdict(dict)  # each once, in order
+    for place, text in enumerate(texts):
         if text.isascii():
             continue
         for script, run in _runs(unicodedata.normalize("NFC", text)):
+            places[script][place] = None
             if len(found[script]) < WORDS_MEASURED:
                 found[script].append(run)
-    measured = [_measure(tokenizer, script, runs) for script, runs in found.items()]
+    measured = [_measure(tokenizer, script, runs, tuple(places[script])) for script, runs in found.items()]
     measured.sort(key=lambda one: -sum(map(len, found[one.script])))
     return [one for one in measured if not _carried(one)]
 
@@ -104,15 +124,10 @@ def warn_unsupported_scripts(tokenizer: Tokenizer, texts: Iterable[str]) -> None
         if one.script in tokenizer.warned_scripts:
             continue
         tokenizer.warned_scripts.add(one.script)
-        reason = (
-            "it does not know these characters"
-            if one.unknown > UNKNOWN_WORDS
-            else f"it spends {one.tokens_per_letter:.1f} tokens on a letter, as on a script that it never learned"
-        )
         warnings.warn(
-            f"The tokenizer of this model cannot carry {one.script} text such as {one.example!r}: {reason}. "
-            "Results for such texts are close to noise. Use a model that knows the language, such as anmok-mini "
-            "(Korean and English) or a multilingual SigLIP 2, or write the texts in English.",
+            f"The tokenizer of this model cannot carry {one.script} text such as {one.example!r}: {one.reason}. "
+            f"Results for such texts are close to noise. Use a model that knows the language, such as {one.way_out}, "
+            "or write the texts in English.",
             UnsupportedScriptWarning,
             stacklevel=3,
         )
@@ -140,13 +155,16 @@ def _script(character: str) -> str:
     return SCRIPTS.get(unicodedata.name(character, "").partition(" ")[0], "")
 
 
-def _measure(tokenizer: Tokenizer, script: str, runs: list[str]) -> UnsupportedScript:
+def _measure(tokenizer: Tokenizer, script: str, runs: list[str], places: tuple[int, ...]) -> UnsupportedScript:
+    example = max(runs, key=len)
+    if script in SAMPLES and sum(map(len, runs)) < FEW_LETTERS:
+        runs = runs + [run for _, run in _runs(SAMPLES[script])]
     # A piece of its own for the start of a word says nothing about the script.
     pieces = [[piece for piece in tokenizer.pieces(run) if piece != "▁"] for run in runs]
     unknown = sum(tokenizer.unknown_piece in word for word in pieces) / len(runs)
     # One token for a word is as good as it gets, also where the word is a single letter.
     tokens = sum(len(word) for word in pieces if len(word) > 1)
-    return UnsupportedScript(script, max(runs, key=len), tokens / sum(map(len, runs)), unknown)
+    return UnsupportedScript(script, example, tokens / sum(map(len, runs)), unknown, places)
 
 
 def _carried(one: UnsupportedScript) -> bool:

@@ -28,6 +28,7 @@ class CollectionScreen {
     const files = chooser((chosen) => this.files(chosen));
     const folder = chooser((chosen) => this.files(chosen), { folder: true });
     this.facts = h("p.hint");
+    this.problem = h("div", { role: "alert" });
     this.upload = h("div", { role: "status" });
     this.jobs = h("ul.jobs", { role: "list", "aria-live": "polite" });
     this.failed = h("div");
@@ -50,6 +51,7 @@ class CollectionScreen {
     ];
     this.element = h("div.collection", {}, [
       h("header.title", {}, h("div", {}, h("p.crumb", {}, h("a", { href: "#/collections" }, t("collections"))), h("h1", {}, this.name), this.facts), h("div.actions", {}, actions)),
+      this.problem,
       add,
       this.upload,
       this.jobs,
@@ -103,12 +105,13 @@ class CollectionScreen {
     }
   }
 
-  #strip(items, most = RECENT) {
-    const open = (index) => view(this.name, items, index, { recognize: (item) => this.go("recognize", { collection: this.name, item }), like: (item) => this.go("search", { collection: this.name, like: item }), removed: () => this.#refresh() });
+  #strip(items, changed = () => this.#refresh()) {
+    const removed = (_, index) => (items.splice(index, 1), changed());
+    const open = (index) => view(this.name, items, index, { recognize: (item) => this.go("recognize", { collection: this.name, item }), like: (item) => this.go("search", { collection: this.name, like: item }), removed });
     const strip = h("div.strip");
     const draw = (shown) =>
       fill(strip, shown.map((item, index) => h("button.small", { type: "button", title: item.id, "aria-label": item.id, onclick: () => open(index) }, thumbnail(item.thumbnail))), shown.length < items.length && button("quiet", null, t("showAll", number(items.length)), () => draw(items)));
-    draw(items.slice(0, most));
+    draw(items.slice(0, RECENT));
     return strip;
   }
 
@@ -194,7 +197,7 @@ class CollectionScreen {
       fill(groups, h("div.spinner"));
       try {
         const { groups: found } = await get(address(["collections", this.name, "duplicates"], { threshold }));
-        fill(groups, found.length ? [h("p.hint", {}, t("twinGroups", number(found.length))), found.map((group) => h("div.twins", {}, this.#strip(group)))] : h("p.calm", {}, icon("check"), t("noTwins")));
+        fill(groups, found.length ? [h("p.hint", {}, t("twinGroups", number(found.length))), found.map((group) => h("div.twins", {}, this.#strip(group, () => (this.#refresh(), find(threshold)))))] : h("p.calm", {}, icon("check"), t("noTwins")));
       } catch (error) {
         fill(groups, trouble(error));
       }
@@ -211,7 +214,7 @@ class CollectionScreen {
       toast(t("deleted", this.name));
       this.go("collections");
     } catch (error) {
-      this.element.prepend(trouble(error));
+      fill(this.problem, trouble(error));
     }
   }
 }

@@ -64,8 +64,9 @@ function result({ kind, result }) {
   const failed = result.failed_count ?? result.failed?.length ?? 0;
   const counts = { new: result.added, renewed: result.changed, same: result.unchanged, gone: result.removed };
   const told = Object.entries(counts).filter(([, count]) => count).map(([name, count]) => t(name, number(count)));
-  const text = kind === "index" ? told.join(" · ") : t("reencoded", number(result.pictures ?? 0));
-  return [text && h("p.hint", {}, text), failed ? failures(result.failed ?? [], failed) : null];
+  if (failed) told.push(t("failedCount", number(failed))); // the screen lists them with their reasons
+  if (kind !== "index") told.unshift(t("reencoded", number(result.pictures ?? 0)));
+  return told.length > 0 && h("p.hint", {}, told.join(" · "));
 }
 
 /** What failed, and why: folded, because it may be long. */

@@ -1,23 +1,25 @@
 // What pictures are recognised as: labels typed in, a label set that is kept, or a recogniser. And keeping label sets.
 
 import { address, get, post, remove } from "./api.js";
-import { askName, button, confirm, fill, h, pick, select, toast, trouble } from "./dom.js";
-import { limits, mayWrite } from "./service.js";
+import { askName, button, confirm, field, fill, h, pick, select, toast, trouble } from "./dom.js";
+import { limits, mayWrite, models } from "./service.js";
+import { unread } from "./unread.js";
 import { number, percent, t } from "./words.js";
 
 const KINDS = ["labels", "label_set", "recogniser"];
 const SHOWN = 200; // labels of a set that are shown
 
-const state = { kind: "labels", labels: [], typing: "", label_set: null, recogniser: null }; // stays over screens
+const state = { kind: "labels", labels: [], typing: "", model: null, label_set: null, recogniser: null }; // stays over screens
 
 /** What is chosen, as fields of the request; null while there is nothing to choose from. */
 export function choice() {
   if (state.kind !== "labels") return state[state.kind] ? { [state.kind]: state[state.kind] } : null;
   const labels = typed();
-  return labels.length ? { labels } : null;
+  return labels.length ? { labels, ...asked() } : null;
 }
 
 const typed = () => [...new Set([...state.labels, ...split(state.typing)])].slice(0, limits().labels_per_request);
+const asked = () => (state.model ? { model: state.model } : {}); // unless it is the usual one
 const split = (text) => text.split(/[,;\n]/).map((one) => one.trim()).filter(Boolean);
 
 /** `changed` is told when the choice is another. */
@@ -27,7 +29,8 @@ export class LabelPanel {
     this.sets = { label_set: [], recogniser: [] };
     this.tabs = h("div.switch", { role: "group", "aria-label": t("recognizeAs") });
     this.body = h("div.body");
-    this.element = h("aside.panel.labels", { "aria-label": t("recognizeAs") }, h("h2", {}, t("recognizeAs")), this.tabs, this.body, h("p.legend", {}, t("legend")));
+    this.note = h("div", { role: "status" });
+    this.element = h("aside.panel.labels", { "aria-label": t("recognizeAs") }, h("h2", {}, t("recognizeAs")), this.tabs, this.body, this.note, h("p.legend", {}, t("legend")));
     this.#draw();
   }
 
@@ -42,6 +45,12 @@ export class LabelPanel {
     }
   }
 
+  /** Tell which of these labels the model cannot read. */
+  tell(model, warnings, labels) {
+    const use = (name) => button("quiet", null, t("useModel", name), () => this.#use(name));
+    fill(this.note, unread(warnings, model, labels, state.kind === "labels" && use));
+  }
+
   focus() {
     this.body.querySelector("input, select")?.focus();
   }
@@ -49,12 +58,19 @@ export class LabelPanel {
   #draw() {
     const tab = (kind) => h("button", { type: "button", "aria-pressed": String(kind === state.kind), onclick: () => this.#choose(kind) }, t(`by.${kind}`));
     fill(this.tabs, KINDS.map(tab));
+    fill(this.note);
     if (state.kind === "labels") this.#typing();
     else this.#saved(this.sets[state.kind]);
   }
 
   #choose(kind) {
     state.kind = kind;
+    this.#draw();
+    this.changed();
+  }
+
+  #use(name) {
+    state.model = name === models()[0] ? null : name;
     this.#draw();
     this.changed();
   }
@@ -95,7 +111,9 @@ export class LabelPanel {
     draw();
     const box = h("div.box", {}, chips, input);
     box.addEventListener("click", (event) => event.target.matches("button, button *") || input.focus());
-    fill(this.body, box, h("p.hint", {}, t("labelHelp")), save && h("p.actions", {}, save));
+    const names = models();
+    const model = names.length > 1 && field(t("model"), pick(select(names, state.model ?? names[0], { onchange: (event) => this.#use(event.target.value) })));
+    fill(this.body, box, h("p.hint", {}, t("labelHelp")), model, save && h("p.actions", {}, save));
   }
 
   #saved(sets) {
@@ -133,11 +151,12 @@ export class LabelPanel {
 
   async #save() {
     const labels = typed();
-    const made = await askName(t("saveSet"), t("name"), t("nameHint"), t("save"), (name) => post("/v1/labels", { name, labels }), h("p.hint", {}, t("saveSetText", labels.length)));
+    const made = await askName(t("saveSet"), t("name"), t("nameHint"), t("save"), (name) => post("/v1/labels", { name, labels, ...asked() }), h("p.hint", {}, t("saveSetText", labels.length)));
     if (!made) return;
     toast(t("saved", made.name));
     Object.assign(state, { kind: "label_set", label_set: made.name });
     await this.load();
+    this.tell(made.model, made.warnings, labels);
     this.changed();
   }
 

@@ -59,15 +59,17 @@ class Recognize {
     if (!wanted) shown.forEach((item) => (item.result = null));
     this.#draw(Boolean(wanted));
     fill(this.note, shown.length && !wanted ? h("p.calm", {}, icon("eye"), t("giveLabels")) : null);
+    if (wanted?.labels && !shown.length) this.panel.tell(null, [], []);
     if (!wanted || !shown.length) return;
     this.cards.classList.add("busy");
     try {
       const batch = Math.min(AT_ONCE, limits().pictures_per_request);
       for (let i = 0; i < shown.length; i += batch) {
         const part = shown.slice(i, i + batch);
-        const { results } = await post("/v1/classify", { pictures: part.map((item) => item.picture), ...wanted, top: TOP }, signal);
+        const { results, model, warnings } = await post("/v1/classify", { pictures: part.map((item) => item.picture), ...wanted, top: TOP }, signal);
         part.forEach((item, at) => (item.result = results[at]));
         this.#draw(true);
+        if (wanted.labels) this.panel.tell(model, warnings, wanted.labels);
       }
     } catch (error) {
       if (signal.aborted) return;

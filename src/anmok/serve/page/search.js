@@ -7,6 +7,7 @@ import { Grid } from "./grid.js";
 import { chooser, prepared } from "./pictures.js";
 import { collections, mayWrite } from "./service.js";
 import { asked, chip, termsOf } from "./terms.js";
+import { unread } from "./unread.js";
 import { view } from "./viewer.js";
 import { number, t } from "./words.js";
 
@@ -60,6 +61,7 @@ class Search {
     this.active = h("span.active");
     this.count = h("p.count", { role: "status" });
     this.note = h("div.note-place", { role: "status" });
+    this.caution = h("div", { role: "status" });
     this.panel = h("div");
     this.grid = new Grid(t("pictures"), (index) => this.#open(index));
     this.more = button("quiet", "filter", t("filters"), () => this.#filters(), { "aria-expanded": "false", "aria-controls": "filters" });
@@ -70,6 +72,7 @@ class Search {
       h("div.head", {}, [
         h("div.bar", { role: "search" }, icon("search"), this.input, this.combine, button("quiet.round", "picture", null, () => files.click(), { label: t("searchByPicture") }), files),
         this.chips,
+        this.caution,
         h("div.line", {}, pick(picker, "stack"), this.more, this.active, this.count),
         this.panel,
       ]),
@@ -128,11 +131,18 @@ class Search {
     return { collection: state.collection, ...query, where };
   }
 
+  #words() {
+    return [...state.terms, ...termsOf(state.text)].map((term) => term.text);
+  }
+
   #tell(first, searched) {
     const total = first.total ?? this.found.find((one) => one.name === state.collection).pictures;
     const clear = first.items.filter((item) => item.found).length;
     const all = clear === first.items.length && !first.done;
     this.count.textContent = !searched ? t("pictureCount", number(total)) : clear ? t("standOutCount", number(clear), all) : "";
+    const used = this.found.find((one) => one.name === state.collection).model;
+    const move = (model) => mayWrite() && button("quiet", "swap", t("moveTo", model), () => this.go(`collections/${encodeURIComponent(state.collection)}`));
+    fill(this.caution, unread(first.warnings ?? [], used, this.#words(), move));
     const nothing = state.conditions.length ? empty("filter", t("nothingHere"), t("nothingFiltered")) : empty("picture", t("nothingHere"), t("nothingYet"), mayWrite() && button("primary", "upload", t("addPictures"), () => this.go(`collections/${encodeURIComponent(state.collection)}`)));
     const weak = h("p.calm", {}, icon("eye"), h("span", {}, h("b", {}, t("nothingStandsOut")), " ", t("nearestShown")));
     fill(this.note, !first.items.length ? nothing : searched && !clear ? weak : null);
@@ -230,7 +240,7 @@ class Search {
 
 async function hits(body, skip, signal) {
   const answer = await post("/v1/search", { ...body, skip, top: PAGE }, signal);
-  return { items: answer.hits, done: answer.hits.length < PAGE || skip + PAGE >= DEEPEST };
+  return { items: answer.hits, warnings: answer.warnings, done: answer.hits.length < PAGE || skip + PAGE >= DEEPEST };
 }
 
 async function listed(skip, signal) {

@@ -72,10 +72,14 @@ const tile = (name, value, below) => h("div", {}, h("dt", {}, name), h("dd", {},
 const list = (title, rows, more) => h("section.panel", {}, h("h2", {}, title), h("dl.rows", {}, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))), more);
 
 function model(one) {
-  const told = (side) => (typeof side === "string" ? side : [side?.runs, side?.fidelity && t("fidelity")].filter(Boolean).join(" · "));
-  const memory = one.memory_mb ?? one.megabytes;
   const rows = one.loaded
-    ? [[t("picturesRun"), told(one.image)], [t("textsRun"), told(one.text)], [t("dimension"), number(one.dimension)], memory && [t("memory"), size(memory * 1e6)]]
+    ? [[t("picturesRun"), runs(one.image)], [t("textsRun"), runs(one.text)], [t("dimension"), number(one.dimension)], [t("memory"), size(one.megabytes * 1e6)]]
     : [[t("state"), t("notLoaded")]];
-  return h("section.panel", {}, h("header", {}, h("h2", {}, one.name), h(`span.state${one.loaded ? ".on" : ""}`, {}, t(one.loaded ? "loaded" : "asleep"))), h("dl.rows", {}, rows.filter(Boolean).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))));
+  return h("section.panel", {}, h("header", {}, h("h2", {}, one.name), h(`span.state${one.loaded ? ".on" : ""}`, {}, t(one.loaded ? "loaded" : "asleep"))), h("dl.rows", {}, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))));
+}
+
+/** How a tower runs; below, what was measured of it. */
+function runs({ runs, settled, fidelity, speedup }) {
+  const told = [speedup && t("faster", number(speedup, 1)), fidelity && t("fidelity", number(fidelity.mean, 4)), !settled && t("unsettled")].filter(Boolean);
+  return [runs, told.length > 0 && h("small", {}, told.join(" · "))];
 }

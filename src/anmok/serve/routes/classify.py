@@ -33,7 +33,9 @@ async def classify(request: Request, body: ClassifyRequest) -> ClassifyResponse:
             raise ApiError(413, message)
         async with service.models.use(body.model) as model:
             classifier = await service.library.ad_hoc.classifier(model, body.labels, body.templates)
-            return await _answer(request, body, classifier, model)
+            answer = await _answer(request, body, classifier, model)
+            answer.warnings = await service.models.reading.warnings(model, body.labels)
+            return answer
     if body.label_set is not None:
         async with service.library.labels.use(body.label_set) as (label_set, model):
             return await _answer(request, body, label_set, model)

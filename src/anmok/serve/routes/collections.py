@@ -120,12 +120,12 @@ async def list_duplicates(
 async def _stats(service: Service, name: str) -> CollectionStats:
     async with service.library.collections.use(name) as (opened, model):
         stats = await asyncio.to_thread(opened.thing.stats)
-        folders = [service.library.pictures.id_of(folder, {"root": folder, "path": ""}) for folder in stats.folders]
+        ids = [service.library.pictures.id_of(folder, {"root": folder, "path": ""}) for folder in stats.folders]
     return CollectionStats(
         name=name,
         pictures=stats.pictures,
         failed=stats.failed,
-        folders=folders,
+        folders=[one.removesuffix("/.") for one in ids],  # of a root itself
         model=model.name,
         fingerprint=stats.fingerprint,
         bytes=stats.store.database_bytes + stats.store.index_bytes,

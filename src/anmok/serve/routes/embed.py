@@ -31,10 +31,12 @@ async def embed(request: Request, body: EmbedRequest) -> EmbedResponse:
                 raise ApiError(413, f"{len(body.texts)} texts in one request, at most {service.settings.texts}")
             embeddings = await model.encode_texts(body.texts, client=client(request))
             results = [Embedded() for _ in body.texts]
+            warnings = await service.models.reading.warnings(model, body.texts)
         else:
             contents = await contents_of(request, body.pictures or [])
             embeddings, problems = await encode(request, model, contents)
             results = [Embedded(error=problems.get(i)) for i in range(len(contents))]
+            warnings = []
         for index, vector in zip(embeddings.indices, embeddings.vectors, strict=True):
             results[index] = Embedded(embedding=written(vector, body.encoding))
         return EmbedResponse(
@@ -42,6 +44,7 @@ async def embed(request: Request, body: EmbedRequest) -> EmbedResponse:
             fingerprint=model.encoder.fingerprint,
             dimension=model.encoder.dimension,
             results=results,
+            warnings=warnings,
         )
 
 

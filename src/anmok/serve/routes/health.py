@@ -7,6 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from anmok.serve.problems import ApiError
 from anmok.serve.routes.common import service_of
+from anmok.serve.settling import TOWERS
 
 __all__ = ["router"]
 
@@ -32,9 +33,16 @@ async def metrics(request: Request) -> Response:
     """Counters, in Prometheus' text format."""
     service = service_of(request)
     service.metrics.decoders_lost.set(service.decoders.lost)
+    for gauge in (service.metrics.models, service.metrics.settled, service.metrics.fidelity):
+        gauge.clear()  # how models ran before, and those that were let go
     for model in service.models.loaded:
         service.metrics.waiting.labels(model.name, "image").set(model.pictures.waiting)
         service.metrics.waiting.labels(model.name, "text").set(model.texts.waiting)
         runs = model.encoder.runs("image"), model.encoder.runs("text")
         service.metrics.models.labels(model.name, *runs).set(1)
+        for tower in TOWERS:
+            choice = model.encoder.choice(tower)
+            mean = 1.0 if choice.certificate is None else choice.certificate.mean
+            service.metrics.settled.labels(model.name, tower).set(model.encoder.settled(tower))
+            service.metrics.fidelity.labels(model.name, tower, choice.way.precision).set(mean)
     return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -21,12 +21,14 @@ from anmok.serve.schemas import (
     LabelsChanged,
     LabelSetDetail,
     LabelSetFacts,
+    LabelSetMade,
     LabelSetRequest,
     LabelSets,
     LabelsRequest,
     Problem,
     RecogniserFacts,
     Recognisers,
+    WarningModel,
 )
 
 if TYPE_CHECKING:
@@ -50,11 +52,13 @@ async def list_label_sets(request: Request) -> LabelSets:
 
 
 @router.post("/v1/labels", status_code=201, dependencies=[WRITES])
-async def create_label_set(request: Request, body: LabelSetRequest) -> LabelSetFacts:
+async def create_label_set(request: Request, body: LabelSetRequest) -> LabelSetMade:
     """Make a label set; its labels are encoded once."""
     service = service_of(request)
-    await service.library.labels.create(body.name, _set_of(body.labels), body.templates, body.model)
-    return await _facts(service, body.name)
+    labels = _set_of(body.labels)
+    await service.library.labels.create(body.name, labels, body.templates, body.model)
+    facts = await _facts(service, body.name)
+    return LabelSetMade(**facts.model_dump(), warnings=await _warnings(service, facts.model, labels))
 
 
 @router.get("/v1/labels/{name}")
@@ -84,26 +88,33 @@ async def delete_label_set(request: Request, name: str) -> Response:
 async def add_labels(request: Request, name: str, body: LabelsRequest) -> LabelsChanged:
     """Add labels. One that is there already is an error; nothing is added then."""
 
+    service, labels = service_of(request), _set_of(body.labels)
+
     def add(store: LabelStore) -> LabelsChanged:
-        labels = _set_of(body.labels)
         if present := store.get(labels.names):
             raise ApiError(409, f"the label {present[0].name!r} is there already: PUT changes it")
         return LabelsChanged(added=list(store.add(labels).added))
 
-    async with service_of(request).library.labels.store(name) as store:
-        return await asyncio.to_thread(add, store)
+    async with service.library.labels.store(name) as store:
+        changed = await asyncio.to_thread(add, store)
+        changed.warnings = await _warnings(service, service.library.model_name(store.encoder), labels)
+        return changed
 
 
 @router.put("/v1/labels/{name}/labels", dependencies=[WRITES])
 async def put_labels(request: Request, name: str, body: LabelsRequest) -> LabelsChanged:
     """Add labels, in place of those of the same names."""
 
+    service, labels = service_of(request), _set_of(body.labels)
+
     def put(store: LabelStore) -> LabelsChanged:
-        done = store.add(_set_of(body.labels))
+        done = store.add(labels)
         return LabelsChanged(added=list(done.added), changed=list(done.changed), unchanged=list(done.unchanged))
 
-    async with service_of(request).library.labels.store(name) as store:
-        return await asyncio.to_thread(put, store)
+    async with service.library.labels.store(name) as store:
+        changed = await asyncio.to_thread(put, store)
+        changed.warnings = await _warnings(service, service.library.model_name(store.encoder), labels)
+        return changed
 
 
 @router.post("/v1/labels/{name}/labels/delete", dependencies=[WRITES])
@@ -175,6 +186,11 @@ def _facts_of(service: Service, name: str, store: LabelStore) -> LabelSetFacts:
         templates=len(store.templates),
         threshold=store.threshold,
     )
+
+
+async def _warnings(service: Service, model: str, labels: LabelSet) -> list[WarningModel]:
+    async with service.models.use(model) as used:
+        return await service.models.reading.warnings(used, [" ".join(label.texts) for label in labels])
 
 
 def _set_of(labels: Iterable[LabelModel | str]) -> LabelSet:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
@@ -13,6 +13,12 @@ from anmok.processor import processor_name, usable_cores
 from anmok.serve.access import client_of
 from anmok.serve.problems import ApiError
 from anmok.serve.routes.common import PROBLEMS, service_of
+from anmok.serve.settling import TOWERS
+
+if TYPE_CHECKING:
+    from anmok.encoder import Encoder
+    from anmok.runtime.trial import Tower
+    from anmok.serve.models import Model
 
 __all__ = ["router"]
 
@@ -53,25 +59,13 @@ async def one_model(request: Request, name: str) -> ModelCard:
 
 @router.get("/v1/status")
 async def status(request: Request) -> dict[str, Any]:
-    """Models, how they run, throughput over the last minute, memory, limits, and what this key may do."""
+    """Models and how they run, throughput over the last minute, memory, limits, and what this key may do."""
     from anmok import __version__
 
     service = service_of(request)
     settings, metrics = service.settings, service.metrics
     loaded = {model.name: model for model in service.models.loaded}
-    models = []
-    for name in service.models.names:
-        facts: dict[str, Any] = {"name": name, "loaded": name in loaded}
-        if (model := loaded.get(name)) is not None:
-            facts |= {
-                "dimension": model.encoder.dimension,
-                "fingerprint": model.encoder.fingerprint,
-                "image": model.encoder.runs("image"),
-                "text": model.encoder.runs("text"),
-                "megabytes": round(model.megabytes),
-                "waiting": {"pictures": model.pictures.waiting, "texts": model.texts.waiting},
-            }
-        models.append(facts)
+    models = [{"name": name, "loaded": name in loaded, **_facts(loaded.get(name))} for name in service.models.names]
     return {
         "version": __version__,
         "uptime_s": round(time.time() - service.began),
@@ -91,6 +85,34 @@ async def status(request: Request) -> dict[str, Any]:
         "roots": [root.name for root in settings.roots],
         "keys_required": settings.keys_required,
         "scopes": list(client_of(request).scopes),
+    }
+
+
+def _facts(model: Model | None) -> dict[str, Any]:
+    if model is None:
+        return {}
+    return {
+        "dimension": model.encoder.dimension,
+        "fingerprint": model.encoder.fingerprint,
+        **{tower: _runs(model.encoder, tower) for tower in TOWERS},
+        "megabytes": round(model.megabytes),
+        "waiting": {"pictures": model.pictures.waiting, "texts": model.texts.waiting},
+    }
+
+
+def _runs(encoder: Encoder, tower: Tower) -> dict[str, Any]:
+    """How a tower runs, how near that is to float32, and how many times as fast; `settled`: whether it stays so."""
+    choice = encoder.choice(tower)
+    fidelity = None
+    if (told := choice.certificate) is not None:
+        fidelity = {"mean": told.mean, "least": told.least, "agreement": told.agreement, "certificate": told.digest}
+    return {
+        "runs": str(choice.way),
+        "engine": choice.way.engine,
+        "precision": choice.way.precision,
+        "settled": encoder.settled(tower),
+        "fidelity": fidelity,
+        "speedup": choice.speeds.get(str(choice.way)),
     }
 
 

@@ -41,7 +41,9 @@ async def search(request: Request, body: SearchRequest) -> SearchResponse:
         with service.metrics.stage("search"):
             hits = await asyncio.to_thread(_hits, opened.thing, vector, kinds, body)
         shown = [_shown(service.library, body.collection, hit) for hit in hits]
-    return SearchResponse(collection=body.collection, found=any(hit.found for hit in hits), hits=shown)
+        warnings = await service.models.reading.warnings(model, [term.text or "" for term in terms])
+    found = any(hit.found for hit in hits)
+    return SearchResponse(collection=body.collection, found=found, hits=shown, warnings=warnings)
 
 
 async def vector_of(request: Request, model: Model, terms: list[Term]) -> tuple[Embeddings, Terms]:
