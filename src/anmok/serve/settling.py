@@ -78,23 +78,31 @@ class Settling:
         return next(((model, tower) for model in models for tower in TOWERS if model.encoder.due(tower)), None)
 
     async def _settle(self, model: Model, tower: Literal["image", "text"]) -> None:
+        began = time.monotonic()
         command = [sys.executable, "-m", "anmok.serve.measurer", model.encoder.name, tower]
-        self._process = subprocess.Popen(
+        status, said = await asyncio.to_thread(self._measured, command, began)
+        if status and self._stirred >= began:
+            self._quiet_s = min(2 * self._quiet_s, LONGEST_S)
+            return
+        if status:
+            why = said.decode(errors="replace").strip().splitlines()[-1:] or ["it was stopped"]
+            log.warning("the %s tower of %s could not be measured: %s", tower, model.name, why[0])
+        self._quiet_s = QUIET_S
+        await asyncio.to_thread(model.encoder.settle, tower, measure=False)
+        log.info("the %s tower of %s goes on in %s", tower, model.name, model.encoder.runs(tower))
+
+    def _measured(self, command: list[str], began: float) -> tuple[int, bytes]:
+        """The exit status of the process that measures, and what it said; in a thread."""
+        process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for the service, which stops it
         )
-        process, began = self._process, time.monotonic()
-        _, said = await asyncio.to_thread(process.communicate)
+        self._process = process
+        if self._stirred >= began:  # before there was something to end
+            process.kill()
+        _, said = process.communicate()
         self._process = None
-        if process.returncode and self._stirred >= began:
-            self._quiet_s = min(2 * self._quiet_s, LONGEST_S)
-            return
-        if process.returncode:
-            why = said.decode(errors="replace").strip().splitlines()[-1:] or ["it was stopped"]
-            log.warning("the %s tower of %s could not be measured: %s", tower, model.name, why[0])
-        self._quiet_s = QUIET_S
-        await asyncio.to_thread(model.encoder.settle, tower, measure=False)
-        log.info("the %s tower of %s goes on in %s", tower, model.name, model.encoder.runs(tower))
+        return process.returncode, said
