@@ -14,7 +14,7 @@ from anmok.serve.tracing import Tracing
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Metrics"]
+__all__ = ["Metrics", "Recent"]
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 ITEMS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -57,7 +57,7 @@ class Metrics:
         self.decoders_lost = Gauge(
             "anmok_decoders_lost", "Decoders that died or were stopped at a picture.", registry=kept
         )
-        self._recent: dict[str, deque[tuple[float, int]]] = {"image": deque(), "text": deque()}
+        self._recent = {"image": Recent(), "text": Recent()}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -69,15 +69,37 @@ class Metrics:
         """A run of a model is done."""
         self.run_items.labels(model, tower).observe(items)
         self.run_s.labels(model, tower).observe(seconds)
-        self._recent[tower].append((time.monotonic(), items))
+        self._recent[tower].add(items)
 
     def per_second(self, tower: str) -> float:
         """Items a second over the last minute."""
-        recent, since = self._recent[tower], time.monotonic() - RECENT_S
-        while recent and recent[0][0] < since:
-            recent.popleft()
-        return sum(items for _, items in recent) / RECENT_S
+        return self._recent[tower].count() / RECENT_S
 
     def text(self) -> bytes:
         """In Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+class Recent:
+    """How many there were in the last minute, to the second; no more than a minute is kept, whoever asks or not."""
+
+    def __init__(self) -> None:
+        self._seconds: deque[tuple[int, int]] = deque()  # (second, how many), ascending
+
+    def add(self, items: int) -> None:
+        """So many now."""
+        self._forget()
+        now = int(time.monotonic())
+        if self._seconds and self._seconds[-1][0] == now:
+            items += self._seconds.pop()[1]
+        self._seconds.append((now, items))
+
+    def count(self) -> int:
+        """Of the last minute."""
+        self._forget()
+        return sum(items for _, items in self._seconds)
+
+    def _forget(self) -> None:
+        since = time.monotonic() - RECENT_S
+        while self._seconds and self._seconds[0][0] < since:
+            self._seconds.popleft()
