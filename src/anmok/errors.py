@@ -12,7 +12,8 @@
     ├── StoreError              a store on disk
     │   ├── StoreDamaged        its database is damaged
     │   ├── StoreTooNew         written by a newer anmok
-    │   └── StoreBusy           another process is writing
+    │   ├── StoreBusy           another process is writing
+    │   └── StoreFull           there is no room on the disk
     ├── LabelError              a label set, or a file of labels
     ├── QueryError              a search query or a filter cannot be read
     ├── InspectionError         an inspector cannot be fitted or opened
@@ -50,6 +51,7 @@ __all__ = [
     "StoreBusy",
     "StoreDamaged",
     "StoreError",
+    "StoreFull",
     "StoreTooNew",
     "TextError",
     "UnknownJob",
@@ -117,6 +119,10 @@ class StoreTooNew(StoreError):
 
 class StoreBusy(StoreError):
     """Another process is writing to the store."""
+
+
+class StoreFull(StoreError):
+    """There is no room on the store's disk; nothing of the change was kept."""
 
 
 class LabelError(AnmokError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["locked", "sync_file", "sync_folder", "write_whole"]
+__all__ = ["disk_full", "locked", "sync_file", "sync_folder", "write_whole"]
 
 PAUSE = 0.002  # seconds between two tries
 
@@ -48,6 +49,11 @@ def write_whole(path: Path, content: bytes, *, lasting: bool = False, mode: int 
             sync_folder(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def disk_full(error: BaseException) -> bool:
+    """Whether a write failed because there was no room, on the disk or in what the user may have of it."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def sync_file(path: Path) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import select
 import socket
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
@@ -32,15 +31,15 @@ def test_who_waits_comes_in_turn_and_is_refused_in_time(monkeypatch):
     async def ask():
         bodies, came = Bodies(10), []
 
-        async def take(size):
-            await bodies.take(size)
+        async def take(size, client=None):
+            await bodies.take(size, client or f"{size}")
             came.append(size)
 
         await take(6)
         tasks = [asyncio.create_task(take(size)) for size in (8, 3)]
         await asyncio.sleep(0.1)
         assert came == [6] and bodies.taken == 6  # 3 would fit, but 8 was there first
-        bodies.give_back(6)
+        bodies.give_back(6, "6")
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert came == [6, 8] and bodies.taken == 8
@@ -50,8 +49,32 @@ def test_who_waits_comes_in_turn_and_is_refused_in_time(monkeypatch):
         assert refused.value.status == 429 and refused.value.retry_after > 0
         await last
         assert came == [6, 8, 1] and bodies.taken == 9
-        bodies.give_back(9)
-        assert bodies.taken == 0
+        bodies.give_back(8, "8")
+        bodies.give_back(1, "1")
+        assert bodies.taken == 0 and not bodies._held
+
+    asyncio.run(ask())
+
+
+def test_a_client_holds_half_or_a_single_body_and_others_pass_it(monkeypatch):
+    monkeypatch.setattr(room, "PATIENCE_S", 0.1)
+
+    async def ask():
+        bodies = Bodies(10)
+        await bodies.take(3, "greedy")
+        more = asyncio.create_task(bodies.take(3, "greedy"))
+        await asyncio.sleep(0)
+        await bodies.take(7, "other")  # more than half, but all that it has
+        with pytest.raises(ApiError, match="try again"):
+            await more
+        with pytest.raises(ApiError, match="try again"):
+            await bodies.take(2, "third")  # there is no more room
+        bodies.give_back(7, "other")
+        await bodies.take(2, "greedy")
+        assert bodies.taken == 5 and dict(bodies._held) == {"greedy": 5}
+        bodies.give_back(3, "greedy")
+        bodies.give_back(2, "greedy")
+        assert bodies.taken == 0 and not bodies._held
 
     asyncio.run(ask())
 
@@ -61,19 +84,20 @@ def test_who_leaves_while_waiting_holds_nothing(monkeypatch):
 
     async def ask():
         bodies = Bodies(10)
-        await bodies.take(10)
-        first, second = asyncio.create_task(bodies.take(9)), asyncio.create_task(bodies.take(1))
+        await bodies.take(10, "a")
+        first, second = asyncio.create_task(bodies.take(9, "b")), asyncio.create_task(bodies.take(1, "c"))
         await asyncio.sleep(0)
         first.cancel()
         await asyncio.sleep(0)
-        bodies.give_back(1)
+        bodies.give_back(1, "a")
         await second
         assert bodies.taken == 10
-        bodies.give_back(10)
-        late = asyncio.create_task(bodies.take(9))
-        await bodies.take(10)
+        bodies.give_back(9, "a")
+        bodies.give_back(1, "c")
+        await bodies.take(10, "a")
+        late = asyncio.create_task(bodies.take(9, "b"))
         await asyncio.sleep(0)
-        bodies.give_back(10)  # it is let in,
+        bodies.give_back(10, "a")  # it is let in,
         late.cancel()  # and leaves at the same moment
         with pytest.raises(asyncio.CancelledError):
             await late
@@ -91,7 +115,12 @@ def test_the_room_is_enough_for_one_body_or_nothing_starts(tmp_path):
 
 @pytest.fixture(scope="module")
 def served(serve):
-    return serve(request_bytes=BODY, bodies_mb=ROOM // MEGABYTE)
+    return serve(request_bytes=BODY, bodies_mb=ROOM // MEGABYTE, keys=True)
+
+
+@pytest.fixture(scope="module")
+def keys(served):
+    return [served.key(f"sender {number}") for number in range(SENDERS)]
 
 
 @pytest.fixture
@@ -100,10 +129,10 @@ def held(monkeypatch):
     sizes, most, rooms = {}, [0], set()
     count, close = Body._count, Body.close
 
-    async def counted(body, message):
-        sizes[body] = sizes.get(body, 0) + len(message["body"])
+    async def counted(body, part):
+        sizes[body] = sizes.get(body, 0) + len(part)
         rooms.add(body._bodies)
-        await count(body, message)
+        await count(body, part)
         most[0] = max(most[0], sum(sizes.values()))
 
     def closed(body):
@@ -115,11 +144,11 @@ def held(monkeypatch):
     return sizes, most, rooms
 
 
-def send(served, way, finish):
+def send(served, key, way, finish):
     """A body but for its end, until there is an answer or `finish` is set; then the end. The status."""
     body = b'{"texts": ["a"], "model": "none"' + b" " * BODY
     body = body[: BODY - 1]
-    lines = b"POST /v1/embed HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    lines = b"POST /v1/embed HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-API-Key: %s\r\n" % key.encode()
     if way == "length":
         parts = [lines + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % BODY + body, b"}"]
     else:
@@ -140,18 +169,16 @@ def send(served, way, finish):
 
 
 @pytest.mark.parametrize("way", ["length", "chunks"])
-def test_many_slow_senders_take_no_more_than_there_is_and_small_requests_pass(served, held, monkeypatch, way):
+def test_many_slow_senders_take_no_more_than_there_is_and_small_requests_pass(served, keys, held, monkeypatch, way):
     monkeypatch.setattr(room, "PATIENCE_S", 0.5)
     monkeypatch.setattr("anmok.serve.body.LINGER_S", 0.5)
     sizes, most, rooms = held
     finish = threading.Event()
     with ThreadPoolExecutor(SENDERS) as pool:
-        sent = [pool.submit(send, served, way, finish) for _ in range(SENDERS)]
+        sent = [pool.submit(send, served, key, way, finish) for key in keys]
         until(lambda: len(sizes) >= ROOM // BODY)
         for _ in range(10):
-            began = time.monotonic()
-            answer = httpx.post(f"{served.address}/v1/embed", json={"texts": ["a"]}, timeout=10)
-            assert answer.status_code == 200 and time.monotonic() - began < 1.5
+            assert ask(served, keys[0], b'{"texts": ["a"]}').status_code == 200
         until(lambda: sum(one.done() for one in sent) >= SENDERS - ROOM // BODY)
         finish.set()
         statuses = [one.result() for one in sent]
@@ -159,5 +186,23 @@ def test_many_slow_senders_take_no_more_than_there_is_and_small_requests_pass(se
     assert ROOM // 2 < most[0] <= ROOM + loose + 10 * FREE
     assert statuses.count(404) == ROOM // BODY and statuses.count(429) == SENDERS - ROOM // BODY  # no such model
     until(lambda: not sizes and {one.taken for one in rooms} == {0})
-    assert httpx.post(f"{served.address}/v1/embed", content=b'{"texts": ["a"]' + b" " * (BODY - 99) + b"}",
-                      headers={"Content-Type": "application/json"}).status_code == 200  # fmt: skip
+    assert ask(served, keys[0], b'{"texts": ["a"]' + b" " * (BODY - 99) + b"}").status_code == 200
+
+
+def test_one_slow_sender_leaves_room_to_others(served, keys, held, monkeypatch):
+    monkeypatch.setattr(room, "PATIENCE_S", 0.5)
+    sizes, *_ = held
+    finish = threading.Event()
+    with ThreadPoolExecutor(3) as pool:
+        sent = [pool.submit(send, served, keys[0], "length", finish) for _ in range(3)]
+        until(lambda: sizes)
+        large = ask(served, keys[1], b'{"texts": ["a"]' + b" " * (BODY - 99) + b"}")
+        assert large.status_code == 200
+        until(lambda: sum(one.done() for one in sent) == 2)
+        finish.set()
+        assert sorted(one.result() for one in sent) == [404, 429, 429]
+
+
+def ask(served, key, content):
+    headers = {"Content-Type": "application/json", "X-API-Key": key}
+    return httpx.post(f"{served.address}/v1/embed", content=content, headers=headers, timeout=10)

@@ -124,6 +124,22 @@ def test_the_answer_of_a_client_that_left_reaches_nobody_else():
     assert asyncio.run(ask()) == (30, 20)
 
 
+def test_a_decoder_that_ends_while_it_is_idle_costs_no_picture():
+    job = Measured(Preparer(TRANSFORM))
+
+    async def ask():
+        pool = Decoders(1, seconds=20, megabytes=1024, pixels=10**6)
+        await pool.start()
+        process = pool._all[0]._process
+        process.kill()
+        await process.wait()
+        size, _ = await pool.run((job, noise(20, 30)))
+        await pool.close()
+        return tuple(size), pool.lost
+
+    assert asyncio.run(ask()) == ((30, 20), 0)
+
+
 def test_a_thumbnail_is_a_small_jpeg():
     ((content,),), _ = decode([(Thumbnail(48), noise(600, 900))])
     small = Image.open(io.BytesIO(content.tobytes()))

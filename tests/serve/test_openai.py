@@ -58,6 +58,14 @@ def test_one_text_and_the_shape_of_the_answer(client, truth, tiny_encoder):
     assert client.embeddings.create(input=TEXTS[3], model="tiny").usage.prompt_tokens == 77  # as far as it was read
 
 
+def test_a_script_that_the_model_cannot_read_is_told_of(client):
+    answer = client.embeddings.create(model="tiny", input=["a red bag", "빨간 가방", "a cat", "고양이"])
+    assert len(answer.data) == 4
+    (warning,) = answer.warnings
+    assert (warning["code"], warning["script"], warning["items"]) == ("unsupported_script", "Hangul", [1, 3])
+    assert not hasattr(client.embeddings.create(model="tiny", input=["a red bag"]), "warnings")
+
+
 def test_many_texts_keep_their_order(client, tiny_encoder):
     texts = [f"number {i}" for i in range(600)]  # more than are encoded at once
     answer = client.embeddings.create(model="tiny", input=texts)

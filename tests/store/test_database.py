@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from anmok.errors import StoreDamaged, StoreError, StoreTooNew
+from anmok.errors import StoreDamaged, StoreError, StoreFull, StoreTooNew
 from anmok.store import Store, StoreLimits, database
 from anmok.store.database import APPLICATION_ID, DATABASE, PAGE_BYTES
 
@@ -274,7 +274,7 @@ def test_full_disk_keeps_what_was_there(opened, store, fill, vectors):
     fill(store, 5)
     pages = store._database.execute("PRAGMA page_count")[0][0]
     store._database.execute(f"PRAGMA max_page_count = {pages + 2}")
-    with pytest.raises(StoreError, match=r"the disk is full. Nothing of this change was kept"):
+    with pytest.raises(StoreFull, match=r"the disk is full. Nothing of this change was kept"):
         fill(store, 5000, first=5)
     assert len(store) == 5
     store._database.execute("PRAGMA max_page_count = 1000000")

@@ -32,15 +32,13 @@ class Body:
         receive: where it comes from.
         limit: most bytes.
         bodies: where its room in memory is taken from, until it is closed.
-        admit: raises ApiError where the sender may not ask; called before anything is read.
+        admit: who sends it; raises ApiError where they may not ask. Called before anything is read.
     """
 
-    def __init__(
-        self, scope: Scope, receive: Receive, *, limit: int, bodies: Bodies, admit: Callable[[], object]
-    ) -> None:
+    def __init__(self, scope: Scope, receive: Receive, *, limit: int, bodies: Bodies, admit: Callable[[], str]) -> None:
         self._scope, self._receive, self._limit, self._bodies = scope, receive, limit, bodies
-        self._admit = admit
-        self._begun = False
+        self._admit, self._client = admit, ""
+        self._begun = self._whole = False
         self._taken = self._room = 0  # bytes that came, and that there is room for
         self._empty = not has_body(scope)
         self._values = 0  # of JSON, as far as commas and brackets tell
@@ -55,6 +53,14 @@ class Body:
         Raises:
             HTTPException: the body is too large, there is no room for it, or its sender may not ask.
         """
+        try:
+            return await self._next()
+        except ApiError as error:  # routes read bodies inside of FastAPI, which lets pass no other exception than this
+            whole = self._whole or await drained(self._scope, self._receive)
+            headers = None if whole else {"Connection": "close"}
+            raise HTTPException(error.status, error.message, headers=headers) from error
+
+    async def _next(self) -> Message:
         if not self._begun and not self._empty:
             await self._begin()
         if self._empty and self._watch is not None:
@@ -64,8 +70,9 @@ class Body:
             return await asyncio.shield(self._watch)
         message = await self._receive()
         if message["type"] == "http.request":
-            await self._count(message)
-            if not message.get("more_body", False):
+            self._whole = not message.get("more_body", False)
+            await self._count(message.get("body", b""))
+            if self._whole:
                 self._watch = asyncio.create_task(self._wait())
         else:
             self.left = True
@@ -81,37 +88,28 @@ class Body:
         if self._watch is not None:
             self._watch.cancel()
         room, self._room = self._room, 0
-        self._bodies.give_back(room)
+        self._bodies.give_back(room, self._client)
 
     async def _begin(self) -> None:
         self._begun = True
         length = dict(self._scope["headers"]).get(b"content-length", b"0")
-        try:
-            self._admit()
-            await self._take_room(int(length))  # the door has looked at it
-        except ApiError as error:
-            whole = await drained(self._scope, self._receive)
-            raise _refused(error.status, error.message, whole) from error
+        self._client = self._admit()
+        await self._take_room(int(length))  # the door has looked at it
 
-    async def _count(self, message: Message) -> None:
-        part, more = message.get("body", b""), message.get("more_body", False)
+    async def _count(self, part: bytes) -> None:
         self._taken += len(part)
         self._values += sum(part.count(mark) for mark in b",[{") if self._json else 0
         if self._taken > self._limit or self._values > MOST_VALUES:
-            told = f"the request has more than {self._limit:,} bytes, or {MOST_VALUES:,} values"
-            raise _refused(413, told, not more or await drained(self._scope, self._receive))
-        if more and self._taken > max(FREE, self._room):  # its length is not known
-            try:
-                await self._take_room(self._limit)
-            except ApiError as error:
-                raise _refused(error.status, error.message, await drained(self._scope, self._receive)) from error
-        elif not more and self._taken < self._room:
-            self._bodies.give_back(self._room - self._taken)
+            raise ApiError(413, f"the request has more than {self._limit:,} bytes, or {MOST_VALUES:,} values")
+        if not self._whole and self._taken > max(FREE, self._room):  # its length is not known
+            await self._take_room(self._limit)
+        elif self._whole and self._taken < self._room:
+            self._bodies.give_back(self._room - self._taken, self._client)
             self._room = self._taken
 
     async def _take_room(self, size: int) -> None:
         if size > FREE:
-            await self._bodies.take(size - self._room)
+            await self._bodies.take(size - self._room, self._client)
             self._room = size
 
     async def _wait(self) -> Message:
@@ -138,8 +136,3 @@ async def drained(scope: Scope, receive: Receive) -> bool:
                 if not message.get("more_body", False):
                     return True
     return False
-
-
-def _refused(status: int, message: str, whole: bool) -> HTTPException:
-    # routes read bodies inside of FastAPI, which lets pass no other exception
-    return HTTPException(status, message, headers=None if whole else {"Connection": "close"})

@@ -59,6 +59,8 @@ class Decoders:
         decoder = await self._free.get()
         whole = False
         try:
+            if decoder.dead:  # ended by the system while it was idle: nothing of this picture
+                await decoder.replace()
             answer = await asyncio.wait_for(decoder.ask(pickle.dumps(job)), self._seconds)
             whole = True
             return arrays_of(answer)
@@ -99,6 +101,10 @@ class _Decoder:
         self._command = [sys.executable, "-m", "anmok.serve.decoder", str(megabytes)]
         self._environment = environment
         self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def dead(self) -> bool:
+        return self._process is None or self._process.returncode is not None
 
     async def start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(

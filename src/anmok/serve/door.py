@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import HTTPConnection
 
+from anmok.errors import StoreFull
+from anmok.files import disk_full
 from anmok.serve.access import PUBLIC
 from anmok.serve.bodies import Bodies
 from anmok.serve.body import Body, drained, has_body
@@ -38,6 +40,7 @@ log = logging.getLogger("anmok.serve.requests")
 METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"})
 GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+FULL = "the service's disk is full: nothing of this was kept. Make room (it is there at once), and send it again"
 INTERNAL = "something went wrong here, not with you. The log has more, under {}"
 SAFETY = [
     (b"x-content-type-options", b"nosniff"),
@@ -103,6 +106,9 @@ class Door:
             visit.begins = lambda: None
             if isinstance(error, TimeoutError) and timer.expired():
                 failed = self._own(scope, 504, f"this took longer than {seconds:g} seconds")
+            elif isinstance(error, StoreFull) or disk_full(error):
+                log.error("the disk is full (%s), request %s", error, visit.id)
+                failed = self._own(scope, 507, FULL)
             else:
                 log.exception("%s %r failed, request %s", scope["method"], scope["path"], visit.id)
                 failed = self._own(scope, 500, INTERNAL.format(visit.id))
@@ -127,10 +133,11 @@ class Door:
         headers = {"Access-Control-Allow-Origin": origin, "Vary": "Origin"} if known else {}
         return answer(status, CODES[status], message, headers)
 
-    def _admit(self, scope: Scope) -> None:
-        """Before a body is read, which comes before all else in a route: nothing is read of those who may not ask."""
-        if getattr(scope.get("route"), "name", None) not in PUBLIC:
-            self._access.admit(HTTPConnection(scope))
+    def _admit(self, scope: Scope) -> str:
+        """Who asks. Before a body is read, which comes before all else in a route: nothing is read of others."""
+        if getattr(scope.get("route"), "name", None) in PUBLIC:
+            return ""
+        return self._access.admit(HTTPConnection(scope)).id
 
     def _from_elsewhere(self, headers: dict[bytes, str]) -> str | None:
         """Why a request is not taken for one of this machine's own."""

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from anmok import progress
 from anmok.errors import AnmokError, JobConflict, JobError, UnknownJob, did_you_mean
+from anmok.files import disk_full
 from anmok.serve.job import Job
 from anmok.serve.job_log import JobLog
 from anmok.serve.job_running import Running, Stopped
@@ -229,9 +230,12 @@ class Jobs:
         except AnmokError as error:
             log.info("job %s (%s) failed: %s", job.id, job.kind, error)
             changes = {"state": "failed", "error": _plain(str(error))}
-        except BaseException:  # whatever it is, the thread goes on with the next job
+        except BaseException as error:  # whatever it is, the thread goes on with the next job
             log.exception("job %s (%s) failed", job.id, job.kind)
-            changes = {"state": "failed", "error": f"an internal error (job {job.id}): the service's log says more"}
+            told = f"an internal error (job {job.id}): the service's log says more"
+            if disk_full(error):
+                told = "the disk is full. What was done is kept: make room, and a new job goes on with it"
+            changes = {"state": "failed", "error": told}
         self._end(running, changes)
 
     def _end(self, running: Running, changes: dict[str, Any]) -> None:

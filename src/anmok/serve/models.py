@@ -56,6 +56,7 @@ class Model:
     decoders: Decoders
     metrics: Metrics
     megabytes: float
+    stir: Callable[[], None]  # told when it is taken and when it is let go
     used: float = field(default_factory=time.monotonic)
     users: int = 0  # requests and jobs that hold it
 
@@ -104,11 +105,13 @@ class Model:
     def held(self) -> Iterator[None]:
         """It stays in memory until the block is left."""
         self.users += 1
+        self.stir()
         try:
             yield
         finally:
             self.users -= 1
             self.used = time.monotonic()
+            self.stir()
 
     def close(self) -> None:
         """Stop the queues."""
@@ -169,12 +172,8 @@ class Models:
         model = await self._get(name or self.names[0])
         while self._loaded.get(model.name) is not model:  # let go again before it was used
             model = await self._get(model.name)
-        self._settling.stir()
-        try:
-            with model.held():
-                yield model
-        finally:
-            self._settling.stir()
+        with model.held():
+            yield model
 
     def add(self, name: str, encoder: Encoder) -> Model:
         """A model that requests do not name, such as a recogniser's own: it takes its share of the memory like others.
@@ -223,25 +222,19 @@ class Models:
 
     def of(self, name: str, encoder: Encoder) -> Model:
         """Queues in front of an encoder."""
-        settings, metrics, runs = self._settings, self._metrics, self._metrics.tracing.runs
+        settings, runs = self._settings, self._metrics.tracing.runs
         encoder.settles = False  # requests do not wait for a measurement
 
         def pictures(items: list[Prepared]) -> list[Row]:
-            self._settling.stir()
             return list(encoder.encode_prepared(items).vectors)
 
         def texts(items: list[str]) -> list[Row]:
-            self._settling.stir()
             return list(encoder.encode_text(items).vectors)
 
         how: dict[str, Any] = {
             "size": settings.batch, "window_s": settings.window_ms / 1000, "waiting": settings.waiting
         }  # fmt: skip
-
-        def ran(tower: str, items: int, seconds: float) -> None:
-            metrics.ran(name, tower, items, seconds)
-            self._settling.stir()
-
+        ran = partial(self._metrics.ran, name)
         weights = sum(np.asarray(array).nbytes for array in encoder.checkpoint.weights.values())
         self._settling.begin()
         return Model(
@@ -250,8 +243,9 @@ class Models:
             Batcher(runs(name, "image", pictures), **how, ran=partial(ran, "image")),
             Batcher(runs(name, "text", texts), **how, ran=partial(ran, "text")),
             self._decoders,
-            metrics,
+            self._metrics,
             GRAPH_SHARE * weights / 2**20,
+            self._settling.stir,
         )
 
     def _make_room(self, megabytes: float) -> None:

@@ -18,6 +18,7 @@ from anmok.errors import (
     PictureError,
     StoreBusy,
     StoreDamaged,
+    StoreFull,
     UnknownJob,
 )
 
@@ -45,6 +46,7 @@ CODES = {
     500: "internal",
     503: "unavailable",
     504: "timeout",
+    507: "disk_full",
 }
 SHOWN = 5  # problems of one request that are named
 
@@ -131,7 +133,7 @@ def handle_problems(app: FastAPI) -> None:
             return answer(503, "unavailable", reason, {"Retry-After": "10"})
         if isinstance(error, StoreBusy):
             return answer(503, "unavailable", "another process is writing: try again", {"Retry-After": "1"})
-        if isinstance(error, StoreDamaged):
+        if isinstance(error, StoreDamaged | StoreFull):
             raise error  # nothing of the client's: the door answers
         if isinstance(error, FingerprintMismatch):
             return answer(409, "conflict", "this was made with another model than the one asked for")

@@ -22,7 +22,7 @@ import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from anmok.errors import StoreBusy, StoreDamaged, StoreError, StoreTooNew
+from anmok.errors import StoreBusy, StoreDamaged, StoreError, StoreFull, StoreTooNew
 from anmok.files import sync_file, sync_folder
 
 if TYPE_CHECKING:
@@ -329,7 +329,7 @@ def translated_errors(path: Path) -> Iterator[None]:
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise StoreDamaged(f"{path} is damaged ({error}). {RECOVERY_HINT} {path.parent}") from error
         if code == sqlite3.SQLITE_FULL:
-            raise StoreError(
+            raise StoreFull(
                 f"{path}: the disk is full. Nothing of this change was kept; make room and repeat it"
             ) from error
         if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):

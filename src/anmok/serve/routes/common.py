@@ -74,6 +74,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     429: _told(429, "busy", "too many requests: come back after Retry-After seconds"),
     503: _told(503, "unavailable", "not now"),
     504: _told(504, "timeout", "it took too long"),
+    507: _told(507, "disk_full", "the disk is full; nothing was kept"),
 }
 """Answers that every route may give."""
 

@@ -20,6 +20,7 @@ from anmok.serve.pictures import contents_of
 from anmok.serve.problems import ApiError, told
 from anmok.serve.routes.common import PROBLEMS, client, encode, service_of
 from anmok.serve.routes.embed import written
+from anmok.serve.schemas import WarningModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -74,7 +75,10 @@ class Usage(BaseModel):
 
 
 class EmbeddingsResponse(BaseModel):
-    """One vector for each item, in order."""
+    """One vector for each item, in order.
+
+    `warnings`: of texts that the model cannot read, as `/v1/embed` has them; left out where there are none.
+    """
 
     id: str
     object: Literal["list"] = "list"
@@ -82,6 +86,7 @@ class EmbeddingsResponse(BaseModel):
     model: str
     data: list[EmbeddingData]
     usage: Usage
+    warnings: list[WarningModel] | None = None
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -94,7 +99,7 @@ class EmbeddingsResponse(BaseModel):
     )  # fmt: skip
 
 
-@router.post("/v1/embeddings")
+@router.post("/v1/embeddings", response_model_exclude_none=True)
 async def create_embeddings(request: Request, body: EmbeddingsRequest) -> EmbeddingsResponse:
     """Unit vectors of texts, or of pictures, for clients that know OpenAI's API."""
     items = body.items()
@@ -102,6 +107,7 @@ async def create_embeddings(request: Request, body: EmbeddingsRequest) -> Embedd
         _check_width(body.dimensions, model)
         texts, tokens = await _texts(request, model, items)
         rows = {**texts, **await _pictures(request, model, items)}
+        warnings = await _warnings(request, model, items)
         encoding = body.encoding_format or "float"
         return EmbeddingsResponse(
             id=f"embd-{request.scope['request_id']}",
@@ -109,6 +115,7 @@ async def create_embeddings(request: Request, body: EmbeddingsRequest) -> Embedd
             model=model.name,
             data=[EmbeddingData(index=i, embedding=written(rows[i], encoding)) for i in range(len(items))],
             usage=Usage(prompt_tokens=tokens, total_tokens=tokens),
+            warnings=warnings or None,
         )
 
 
@@ -142,6 +149,14 @@ async def _pictures(request: Request, model: Model, items: list[Item]) -> Rows:
         place = items[places[number]].place
         raise ApiError(400, f"{place}: {one.message}", code=one.code, param=place)
     return dict(zip(places, embeddings.vectors, strict=True))
+
+
+async def _warnings(request: Request, model: Model, items: list[Item]) -> list[WarningModel]:
+    """What there is to say of the texts among items; `items` of a warning are places in the request."""
+    places = [i for i, item in enumerate(items) if item.text is not None]
+    texts = [item.text for item in items if item.text is not None]
+    found = await service_of(request).models.reading.warnings(model, texts)
+    return [one.model_copy(update={"items": [places[i] for i in one.items]}) for one in found]
 
 
 def _tokens(model: Model, texts: list[str]) -> int:
