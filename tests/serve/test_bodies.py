@@ -171,7 +171,7 @@ def send(served, key, way, finish):
 @pytest.mark.parametrize("way", ["length", "chunks"])
 def test_many_slow_senders_take_no_more_than_there_is_and_small_requests_pass(served, keys, held, monkeypatch, way):
     monkeypatch.setattr(room, "PATIENCE_S", 0.5)
-    monkeypatch.setattr("anmok.serve.body.LINGER_S", 0.5)
+    monkeypatch.setattr("anmok.serve.body.LINGER_S", 2.0)
     sizes, most, rooms = held
     finish = threading.Event()
     with ThreadPoolExecutor(SENDERS) as pool:
