@@ -18,10 +18,12 @@ from matplotlib import pyplot as plt  # noqa: E402 (after the choice of what dra
 
 
 def main() -> None:
-    for name, draw in {"encode": encode, "sweep": sweep, "vectors": vectors, "adapt": adapt}.items():
+    drawn = {"encode": encode, "sweep": sweep, "vectors": vectors, "adapt": adapt}
+    drawn |= {"serve_load": serve_load, "serve_soak": serve_soak}
+    for name, draw in drawn.items():
         file = KEPT / f"{name}.json"
         if not file.exists():
-            print(f"{file} is not there: run benchmarks/{name}.py")
+            print(f"{file} is not there: docs/benchmarks.md has the command that writes it")
             continue
         figure = draw(json.loads(file.read_text(encoding="utf-8")))
         figure.tight_layout()
@@ -109,6 +111,36 @@ def vectors(facts: dict[str, Any]) -> Any:
         _by_size(axis, [row["rows"] for row in rows])
         axis.set_xlabel("rows")
         axis.legend(fontsize=8)
+    return figure
+
+
+def serve_load(facts: dict[str, Any]) -> Any:
+    """Pictures a second and the longest waits, by clients, for each server."""
+    colors = {"anmok": "tab:blue", "plain": "tab:gray", "infinity": "tab:orange"}
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6))
+    for name in dict.fromkeys(row["server"] for row in facts["rows"]):
+        rows = [row for row in facts["rows"] if row["server"] == name and row["pictures"] == 1]
+        for axis, key in zip(axes, ("pictures_s", "p99_ms"), strict=True):
+            axis.plot(*_points(rows, "clients", key), marker="o", label=name, color=colors.get(name))
+    alone = facts["alone"]["1"]
+    for name, color in (("anmok", colors["anmok"]), ("transformers", colors["plain"])):
+        axes[0].axhline(alone[name], linestyle=":", color=color, label=f"{name}'s encoder, one at a time")
+    axes[0].set(title="pictures a second", ylim=(0, None))
+    axes[1].set(title="p99 of what a client waits, ms", yscale="log")
+    for axis in axes:
+        _by_size(axis, [row["clients"] for row in facts["rows"]])
+        axis.set_xlabel("clients, a picture in each request")
+        axis.legend(fontsize=8)
+    return figure
+
+
+def serve_soak(facts: dict[str, Any]) -> Any:
+    """Memory of the service and its decoders as it works on."""
+    figure, axis = plt.subplots(figsize=(9, 2.6))
+    axis.plot([second / 60 for second, _ in facts["memory_mb"]], [megabytes for _, megabytes in facts["memory_mb"]])
+    axis.set(title=f"{facts['requests']:,} requests, {facts['errors']} errors", xlabel="minutes", ylabel="MB")
+    axis.set_ylim(bottom=0)
+    axis.grid(alpha=0.3)
     return figure
 
 
