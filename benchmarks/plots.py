@@ -124,7 +124,7 @@ def serve_load(facts: dict[str, Any]) -> Any:
             axis.plot(*_points(rows, "clients", key), marker="o", label=name, color=colors.get(name))
     alone = facts["alone"]["1"]
     for name, color in (("anmok", colors["anmok"]), ("transformers", colors["plain"])):
-        axes[0].axhline(alone[name], linestyle=":", color=color, label=f"{name}'s encoder, one at a time")
+        axes[0].axhline(alone[name], linestyle=":", color=color, label=f"the encoder of {name}, one at a time")
     axes[0].set(title="pictures a second", ylim=(0, None))
     axes[1].set(title="p99 of what a client waits, ms", yscale="log")
     for axis in axes:
@@ -139,7 +139,7 @@ def serve_soak(facts: dict[str, Any]) -> Any:
     figure, axis = plt.subplots(figsize=(9, 2.6))
     axis.plot([second / 60 for second, _ in facts["memory_mb"]], [megabytes for _, megabytes in facts["memory_mb"]])
     axis.set(title=f"{facts['requests']:,} requests, {facts['errors']} errors", xlabel="minutes", ylabel="MB")
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, 1.25 * max(megabytes for _, megabytes in facts["memory_mb"]))
     axis.grid(alpha=0.3)
     return figure
 
