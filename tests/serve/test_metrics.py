@@ -35,6 +35,11 @@ def test_throughput_is_that_of_the_last_minute(clock):
     assert (counted.per_second("image"), counted.per_second("text")) == (0.0, 0.0)
 
 
+def test_errors_that_have_not_happened_are_0():
+    text = Metrics().text().decode()
+    assert 'anmok_errors_total{code="disk_full"} 0.0' in text and 'anmok_errors_total{code="busy"} 0.0' in text
+
+
 def test_what_nobody_asks_for_does_not_pile_up(clock):
     recent = Recent()
     for _ in range(20_000):

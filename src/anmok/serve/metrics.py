@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from anmok.serve.problems import CODES
 from anmok.serve.tracing import Tracing
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Metrics:
         )
         self.waiting = Gauge("anmok_waiting_items", "Items that wait for a model.", ["model", "tower"], registry=kept)
         self.errors = Counter("anmok_errors", "Errors, of requests and of single items.", ["code"], registry=kept)
+        for code in CODES.values():
+            self.errors.labels(code)  # a first error is an increase only where there was a 0 before
         self.models = Gauge("anmok_model_loaded", "1 for each loaded model.", ["model", "image", "text"], registry=kept)
         self.settled = Gauge(
             "anmok_tower_settled", "1 where a tower stays as it runs; 0 while it has yet to be measured.",
