@@ -169,3 +169,16 @@ def test_status_tells_of_both_models_how_they_run(visit):
     for name in ("anmok-mini", "other"):
         panel = page.locator(".panel", has=page.get_by_role("heading", name=name))
         expect(panel.get_by_text("onnxruntime fp32")).to_have_count(2)
+
+
+def test_a_fidelity_near_to_1_is_not_shown_as_1(visit):
+    def nearly(route):
+        answer = route.fetch()
+        told = answer.json()
+        told["models"][0]["image"] |= {"fidelity": {"mean": 0.9999961}, "speedup": 3.14}
+        route.fulfill(response=answer, json=told)
+
+    page = visit("collections")
+    page.route("**/v1/status", nearly)
+    page.keyboard.press("4")
+    expect(page.get_by_text("3.1× as fast as fp32 · cosine with fp32 0.99999", exact=True)).to_be_visible()

@@ -78,8 +78,11 @@ function model(one) {
   return h("section.panel", {}, h("header", {}, h("h2", {}, one.name), h(`span.state${one.loaded ? ".on" : ""}`, {}, t(one.loaded ? "loaded" : "asleep"))), h("dl.rows", {}, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))));
 }
 
+/** What is near to 1 is not shown as 1. */
+const below = (cosine) => Math.floor(1e5 * cosine) / 1e5;
+
 /** How a tower runs; below, what was measured of it. */
 function runs({ runs, settled, fidelity, speedup }) {
-  const told = [speedup && t("faster", number(speedup, 1)), fidelity && t("fidelity", number(fidelity.mean, 4)), !settled && t("unsettled")].filter(Boolean);
+  const told = [speedup && t("faster", number(speedup, 1)), fidelity && t("fidelity", number(below(fidelity.mean), 5)), !settled && t("unsettled")].filter(Boolean);
   return [runs, told.length > 0 && h("small", {}, told.join(" · "))];
 }
