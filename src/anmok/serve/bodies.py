@@ -63,7 +63,7 @@ class Bodies:
         self._admit()
 
     def _admit(self) -> None:
-        """Let those in that fit, in their order: a large one is not overtaken for ever, but by who waits for itself."""
+        """Let those in that fit, in their order: a large one is overtaken only while it waits for its own client's."""
         for place in list(self._waiting):
             held = self._held[place.client]
             if held and held + place.size > SHARE * self._most:

@@ -40,7 +40,7 @@ log = logging.getLogger("anmok.serve.requests")
 METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"})
 GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
-FULL = "the service's disk is full: nothing of this was kept. Make room (it is there at once), and send it again"
+FULL = "the service's disk is full: nothing of this was kept. Send it again once there is room"
 INTERNAL = "something went wrong here, not with you. The log has more, under {}"
 SAFETY = [
     (b"x-content-type-options", b"nosniff"),
