@@ -33,7 +33,9 @@ class FakeEncoder:
         self.blind = blind
 
     def vector(self, text):
-        return self.direction("same" if self.blind else text)
+        if self.blind:  # all cosines are exactly 1, in whatever order a processor sums
+            return np.eye(self.dimension)[0]
+        return self.direction(text)
 
     @staticmethod
     @cache

@@ -42,6 +42,15 @@ def test_rounded_towers_stay_near(checkpoint, tower, kept):
     assert len(rounded) == len(known.products) - round(kept * len(known.products))
 
 
+@pytest.mark.parametrize(("exactly", "largest"), [(True, 127), (False, 63)])
+def test_weights_leave_room_for_sums_that_have_16_bits(checkpoint, monkeypatch, exactly, largest):
+    monkeypatch.setattr("anmok.runtime.quantize.sums_8_bits_exactly", lambda: exactly)
+    graph = quantize(calibrated(checkpoint, "image"))
+    weights = [array for array in graph.initializers.values() if array.dtype == np.int8 and array.ndim == 2]
+    assert {int(np.abs(one).max()) for one in weights} == {largest}
+    assert exactly or 2 * 255 * largest < 2**15
+
+
 def test_products_kept_in_float_are_untouched(checkpoint):
     known = calibrated(checkpoint, "image")
     assert kinds_of(quantize(known, kept=1.0, kept_in_blocks=False)) == kinds_of(known.graph)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anmok.files import write_whole
-from anmok.processor import processor_name, usable_cores
+from anmok.processor import instruction_sets, processor_name, usable_cores
 from anmok.settings import settings
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def made_with(fingerprint: str, threads: int) -> dict[str, str]:
     versions = {package: _version(package) for package in PACKAGES}
     return {
         "fingerprint": fingerprint,
-        "processor": processor_name(),
+        "processor": " ".join([processor_name(), *instruction_sets()]),  # some clouds call all of theirs the same
         "threads": str(threads or usable_cores()),
         **versions,
     }

@@ -27,6 +27,7 @@ import onnx
 from onnx import helper
 
 from anmok.models.graphs.builder import Graph, declare
+from anmok.processor import sums_8_bits_exactly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -229,8 +230,12 @@ def _step(product: Product, factors: Array) -> tuple[np.float32, np.uint8]:
 
 
 def _per_output(w: Array) -> tuple[NDArray[np.int8], Array]:
-    """Weights [out, in] as int8, and the scale of each output."""
-    scale = (np.maximum(np.abs(w).max(axis=1), 1e-12) / 127).astype(np.float32)
+    """Weights [out, in] as int8, and the scale of each output.
+
+    Where the processor would cut off the sum of two products, 7 bits are used: coarser, but never far from the truth.
+    """
+    largest = 127 if sums_8_bits_exactly() else 63
+    scale = (np.maximum(np.abs(w).max(axis=1), 1e-12) / largest).astype(np.float32)
     return np.rint(w / scale[:, None]).astype(np.int8), scale
 
 
