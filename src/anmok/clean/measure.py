@@ -6,7 +6,6 @@ a million pairs fit. Rows are numbered through: held-out pictures first, then th
 
 from __future__ import annotations
 
-import errno
 import math
 import os
 from array import array
@@ -27,6 +26,7 @@ from anmok.clean.signatures import SIGNATURE
 from anmok.clean.texts import count_letters, judge_text, same_text
 from anmok.embeddings import Embeddings
 from anmok.errors import PictureError
+from anmok.files import disk_full
 from anmok.pairs import PairError
 from anmok.settings import settings as machine
 
@@ -158,7 +158,7 @@ def _mapped(path: Path, dtype: type[Any], shape: tuple[int, ...]) -> NDArray[Any
             try:  # a disk that turns out to be full while a map is written ends the process; so take the room now
                 os.posix_fallocate(file.fileno(), 0, size)
             except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):  # others: a file system that cannot do it
+                if disk_full(error):  # others: a file system that cannot do it
                     raise
     return np.asarray(np.memmap(path, dtype, "r+", shape=shape))
 
